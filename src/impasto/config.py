@@ -1,0 +1,185 @@
+"""Settings, declared once: the command line, TOML files, style files and the library all read these dataclasses.
+
+They import without PyTorch, so that ``--help`` is quick and works on a base install.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+
+def check_choices(config: Any) -> None:
+    """Raise a ValueError for the first field of a dataclass whose `Literal` type does not allow its value."""
+    for name, hint in get_type_hints(type(config)).items():
+        allowed = get_args(hint)
+        if getattr(hint, "__origin__", None) is Literal and getattr(config, name) not in allowed:
+            raise ValueError(f"{name} is {getattr(config, name)!r}; it must be one of {', '.join(map(str, allowed))}")
+
+
+def check_range(config: Any, low: float, high: float, *names: str) -> None:
+    """Raise a ValueError for the first named field outside [low, high]; each number of a tuple is checked."""
+    for name in names:
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not low <= number <= high:
+                raise ValueError(f"{name} is {number}; it must be from {low:g} to {high:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerArgs:
+    """Shape of a `TransformerNet`; the defaults are those of the usual published networks."""
+
+    width: int = 32
+    """Channels of the first layer; the next two have twice and four times as many."""
+    blocks: int = 5
+    """Residual blocks."""
+    norm: Literal["instance", "batch"] = "instance"
+    """Normalisation: instance (Ulyanov et al. 2016), or the first paper's batch."""
+    upsample: Literal["nearest", "transposed"] = "nearest"
+    """Nearest-neighbour resize before a convolution (no checkerboard), or a transposed convolution."""
+    padding: Literal["reflect", "zeros", "start"] = "reflect"
+    """Of every convolution; start: 40 reflected pixels at the input and unpadded residual blocks (the paper's)."""
+    output: Literal["linear", "tanh"] = "linear"
+    """Of the last layer: linear, or the paper's scaled tanh."""
+
+    def __post_init__(self) -> None:
+        """Check every value; raises ValueError."""
+        check_choices(self)
+        check_range(self, 1, 512, "width")
+        check_range(self, 0, 64, "blocks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that decides a training run; it is printed at the start and stored in the style file."""
+
+    painting: Path
+    """Picture whose style is learnt."""
+    photos: Path
+    """Folder of photos, flat or nested, or with .tar shards of photos."""
+    output: Path
+    """Style file to write, .onnx."""
+
+    steps: int | None = None
+    """Training steps (8000 unless epochs or minutes are given)."""
+    epochs: float | None = None
+    """Length of training as passes over the photos."""
+    minutes: float | None = None
+    """Length of training by the clock; such a run cannot be repeated to the bit."""
+    batch_size: tuple[int, ...] = (8, 8, 4)
+    """Photos a step; several values go with several image sizes."""
+    image_size: tuple[int, ...] = (128, 128, 192)
+    """Side of the square crops, in pixels; several are used one after another for equal shares of the run."""
+    style_size: tuple[int, ...] = (512,)
+    """Long side of the painting in pixels, which sets the size of strokes; of several, the statistics are averaged."""
+
+    content_weight: float = 1.0
+    """Weight of the content loss."""
+    style_weight: float = 4.0
+    """Weight of the style loss."""
+    tv_weight: float = 0.02
+    """Weight of the total variation, relative to the painting's own."""
+    content_layers: tuple[str, ...] = ("relu3_1", "relu4_1")
+    """Layers of the content loss, each with an optional weight: relu4_1:0.5."""
+    style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    """Layers of the style loss, each with an optional weight."""
+    absolute: bool = False
+    """Use Johnson's absolute losses, whose weights depend on painting and network, in place of relative ones."""
+    loss_network: tuple[str, ...] = ("vgg19-small16x",)
+    """Names or files of loss networks; a layer is taken from the first that has it."""
+    pooling: Literal["max", "avg"] = "max"
+    """Pooling of the loss network."""
+
+    network: TransformerArgs = field(default_factory=lambda: TransformerArgs(width=16))
+    """Shape of the network that is trained."""
+
+    learning_rate: float = 1.5e-3
+    """Highest learning rate of Adam."""
+    warmup_steps: int = 100
+    """Steps over which the learning rate rises to it; then it falls as a cosine to a hundredth."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    average_decay: float = 0.999
+    """Decay of the moving average of the weights, which is what is exported; 0 is none."""
+    seed: int = 0
+    """Of the network's first weights, the crops and their order."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the arithmetic; auto is bfloat16 where the hardware has it. Weights are always float32."""
+
+    checkpoint_dir: Path | None = None
+    """Folder of checkpoint, log and samples; <output>.training beside the output unless given."""
+    resume: bool = True
+    """Continue from the checkpoint there is; otherwise start afresh over it."""
+    validation: Path | None = None
+    """Folder of photos for the samples; four that are then not trained on are kept out of `photos` unless given."""
+    log_interval: int = 25
+    """Steps between log lines."""
+    sample_interval: int = 500
+    """Steps between samples: a sheet of validation photos and their painted versions."""
+    checkpoint_interval: int = 250
+    """Steps between checkpoints."""
+    tensorboard: bool = False
+    """Write TensorBoard events too."""
+
+    def __post_init__(self) -> None:
+        """Check every value and what must go together; raises ValueError."""
+        check_choices(self)
+        check_range(self, 32, 4096, "image_size", "style_size")
+        check_range(self, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
+        check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "warmup_steps")
+        check_range(self, 0, 1 - 1e-9, "average_decay")
+        check_range(self, 1e-12, 1e12, "learning_rate", "gradient_clip", "epochs", "minutes")
+        check_range(self, 1, 1e12, "steps")
+        if sum(v is not None for v in (self.steps, self.epochs, self.minutes)) > 1:
+            raise ValueError("steps, epochs and minutes all set the length of a run; give one of them")
+        if len(self.batch_size) not in (1, len(self.image_size)):
+            raise ValueError(f"batch_size has {len(self.batch_size)} values and image_size {len(self.image_size)}")
+        for name in ("content_layers", "style_layers"):
+            parse_weighted(getattr(self, name), name)
+
+    @property
+    def folder(self) -> Path:
+        """Where checkpoint, log and samples are kept."""
+        return self.checkpoint_dir or self.output.with_name(f"{self.output.name}.training")
+
+
+def parse_weighted(items: Sequence[str], what: str) -> dict[str, float]:
+    """``("a", "b:0.5")`` -> ``{"a": 1.0, "b": 0.5}``; raises ValueError naming `what`."""
+    weights: dict[str, float] = {}
+    for item in items:
+        name, _, number = item.partition(":")
+        try:
+            weights[name] = float(number) if number else 1.0
+        except ValueError:
+            raise ValueError(f"{what} has {item!r}; write a name, or a name and its weight as name:0.5") from None
+    if not weights or min(weights.values()) < 0 or not 0 < sum(weights.values()) < float("inf"):
+        raise ValueError(f"{what} is {', '.join(items)!r}; it needs weights of at least 0 that are not all 0")
+    return weights
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """Fields of a configuration as plain JSON values, nested ones too; paths as text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, tuple):
+            return [plain(v) for v in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {k: plain(v) for k, v in dataclasses.asdict(config).items()}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Settings from a TOML file, dashes in names as underscores; raises ValueError naming the file."""
+    try:
+        with path.open("rb") as stream:
+            settings = tomllib.load(stream)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as TOML ({error})") from error
+    return {k.replace("-", "_"): v for k, v in settings.items()}

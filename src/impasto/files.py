@@ -1,0 +1,55 @@
+"""Files that exist whole or not at all: pictures, styles and checkpoints are all written through `atomic_write`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a binary stream whose content becomes the file ``path`` when the block ends, and only if it ends well.
+
+    The bytes go to a hidden temporary file in the same folder, reach the disk, and are then renamed, so a reader sees
+    the old file or the new one. When the block raises, an interrupt included, the temporary file is removed and
+    ``path`` stays as it was. A replaced file keeps its permission bits, a new one gets those of the umask; a symbolic
+    link is followed. A device or a pipe (``/dev/null``, ``/dev/stdout``) is not renamed over but written straight.
+
+    Raises:
+        OSError: The folder is missing or read-only, ``path`` is a folder, the disk is full; nothing is translated.
+
+    """
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        with target.open("wb") as stream:  # raises IsADirectoryError where it is a folder
+            yield stream
+        return
+    target = target.resolve()
+    temporary = target.with_name(f".impasto-{os.urandom(8).hex()}.tmp")  # short: a name may be near the system's limit
+    try:
+        with _create(temporary, target) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):  # where the folder is missing there is nothing to remove
+            temporary.unlink()
+        raise
+
+
+def _create(temporary: Path, target: Path) -> BinaryIO:
+    """Create ``temporary`` with the permissions of the umask; a failure names ``target``, the file its user knows."""
+    try:
+        return temporary.open("xb")
+    except OSError as error:
+        error.filename = str(target)
+        raise

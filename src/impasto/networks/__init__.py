@@ -1,0 +1,1 @@
+"""Networks, in PyTorch: import them from their modules. This layer needs the `train` extra."""

@@ -1,0 +1,170 @@
+"""Training photos: a folder, nested or flat, or tar shards, as random crops that depend on seed and step alone.
+
+Batches are a pure function of (seed, step), so a resumed run sees what an uninterrupted one would have seen.
+"""
+
+import io
+import logging
+import tarfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from impasto.errors import TrainingError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
+BAD_SHARE, BAD_COUNT = 0.01, 50
+"""Training stops when more photos than both of these cannot be read."""
+
+Batch = npt.NDArray[np.uint8]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """Where a photo's bytes are: a file, or `size` bytes at `offset` of a tar shard."""
+
+    path: Path
+    offset: int = 0
+    size: int = -1
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+    def read(self) -> bytes:
+        """Bytes of the photo; raises OSError."""
+        with self.path.open("rb") as stream:
+            stream.seek(self.offset)
+            return stream.read(self.size)
+
+
+def find_photos(folder: Path) -> list[Photo]:
+    """Photos under `folder` and in its .tar shards, in the order of their names; raises TrainingError without any."""
+    if not folder.exists():
+        raise TrainingError(f"{folder}: no such folder of photos")
+    files = sorted(p for p in folder.rglob("*") if not p.name.startswith(".")) if folder.is_dir() else [folder]
+    photos = [photo for path in files for photo in list_photos(path)]
+    if not photos:
+        raise TrainingError(f"{folder}: no photos found; expected {', '.join(sorted(SUFFIXES))} or .tar files")
+    return photos
+
+
+def list_photos(path: Path) -> Iterator[Photo]:
+    """Photos that a file is or holds: itself, a tar shard's members, or none."""
+    if path.suffix.lower() in SUFFIXES and path.is_file():
+        yield Photo(path)
+    elif path.suffix.lower() == ".tar" and path.is_file():
+        try:
+            with tarfile.open(path, "r:") as shard:
+                for m in shard:
+                    if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES:
+                        yield Photo(path, m.offset_data, m.size, m.name)
+        except (tarfile.TarError, OSError) as error:
+            raise TrainingError(f"{path}: cannot be read as a tar shard ({error}); repack or remove it") from error
+
+
+class Crops:
+    """Random square crops of photos, flipped or not, at random scales."""
+
+    def __init__(self, photos: list[Photo], seed: int) -> None:
+        self.photos = photos
+        self.seed = seed
+        self.unreadable: set[int] = set()
+
+    def batch(self, step: int, first: int, count: int, size: int) -> Batch:
+        """Crops `first` to `first + count` of the run, those of step `step`: uint8 (count, size, size, 3).
+
+        An unreadable photo is logged once and the next in line takes its place.
+
+        Raises:
+            TrainingError: More than 1 % of the photos, and more than 50, cannot be read, or none can.
+
+        """
+        rng = np.random.default_rng((self.seed, step))
+        return np.stack([self.crop(first + i, size, *rng.random(4)) for i in range(count)])
+
+    def crop(self, position: int, size: int, zoom: float, across: float, down: float, flip: float) -> Batch:
+        """A crop of the photo at `position` of the endless, shuffled sequence."""
+        for offset in range(len(self.photos)):
+            index = self.index(position + offset)
+            if index in self.unreadable:
+                continue
+            try:
+                return cut(self.photos[index].read(), size, zoom, across, down, flip)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+                self.reject(index, error)
+        raise TrainingError("none of the photos can be read")
+
+    def index(self, position: int) -> int:
+        """Photo at a position of the sequence, which shuffles anew in every epoch."""
+        epoch, place = divmod(position, len(self.photos))
+        return int(permutation(len(self.photos), self.seed, epoch)[place])
+
+    def reject(self, index: int, error: Exception) -> None:
+        """Note a photo that cannot be read, and stop when they are too many."""
+        self.unreadable.add(index)
+        bad = len(self.unreadable)
+        log.warning("skipped %s: %s", self.photos[index], error)
+        if bad > BAD_COUNT and bad > BAD_SHARE * len(self.photos):
+            raise TrainingError(
+                f"{bad} of {len(self.photos)} photos cannot be read, the last {self.photos[index]}: {error}"
+            )
+
+
+@lru_cache(maxsize=2)
+def permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Order of the photos in an epoch."""
+    return np.random.default_rng((seed, epoch, count)).permutation(count)
+
+
+def cut(data: bytes, size: int, zoom: float, across: float, down: float, flip: float) -> Batch:
+    """Decode and cut a square to uint8 (size, size, 3); of a large JPEG a reduced image is decoded.
+
+    All in [0, 1): `zoom` from the closest view to the whole short side, `across` and `down` the place, `flip` above
+    one half mirrors. A photo smaller than `size` is enlarged.
+    """
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        side = size * max(1.0, min(image.size) / size) ** zoom  # short side of the photo when the crop is `size`
+        scale = max(1.0, min(image.size) / side)
+        image.draft("RGB", (round(image.width / scale), round(image.height / scale)))
+        rgb = image.convert("RGB")
+    edge = min(rgb.size) * size / side
+    left, top = across * (rgb.width - edge), down * (rgb.height - edge)
+    box = (left, top, left + edge, top + edge)
+    crop = rgb.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+    return np.asarray(ImageOps.mirror(crop) if flip >= 0.5 else crop)
+
+
+class Prefetch:
+    """Makes the batches of coming steps in a thread while the current one trains; close it, or use it in `with`."""
+
+    def __init__(self, crops: Crops, ahead: int = 3) -> None:
+        self.crops = crops
+        self.ahead = ahead
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="impasto-photos")
+        self.pending: dict[tuple[int, int, int, int], Future[Batch]] = {}
+
+    def batch(self, step: int, first: int, count: int, size: int) -> Batch:
+        """Batch of this step, as `Crops.batch`; those that probably follow are begun."""
+        for i in range(self.ahead + 1):
+            key = (step + i, first + i * count, count, size)
+            if key not in self.pending:
+                self.pending[key] = self.pool.submit(self.crops.batch, *key)
+        result = self.pending.pop((step, first, count, size)).result()
+        for key in [k for k in self.pending if k[0] <= step or k[2:] != (count, size)]:
+            self.pending.pop(key).cancel()
+        return result
+
+    def __enter__(self) -> "Prefetch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
