@@ -175,7 +175,12 @@ def test_sources(tmp_path: Path, kind: str) -> None:
     write_image(path, smooth())
     if kind == "pipe":
         read, write = os.pipe()
-        writer = threading.Thread(target=lambda: os.fdopen(write, "wb").write(path.read_bytes()))
+
+        def send() -> None:
+            with os.fdopen(write, "wb") as stream:
+                stream.write(path.read_bytes())
+
+        writer = threading.Thread(target=send)
         writer.start()
         with os.fdopen(read, "rb") as stream:
             pixels = read_image(stream)
@@ -791,7 +796,7 @@ def test_wrong_shapes_and_types(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="must be uint8 or uint16"):
         written(np.zeros(shape, np.uint8), "png")
     with pytest.raises(ValueError, match="got float32"):
-        written(np.zeros((4, 4, 3), np.float32), "png")  # type: ignore[arg-type]
+        written(np.zeros((4, 4, 3), np.float32), "png")
     with pytest.raises(ValueError, match=r"alpha must be uint8 \(40, 56\)"):
         Picture(smooth(), alpha=np.zeros((56, 40), np.uint8))
 

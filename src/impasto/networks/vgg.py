@@ -1,4 +1,4 @@
-"""VGG-16 and VGG-19 (Simonyan & Zisserman 2014) as loss networks: features by layer name, cut where they are not needed.
+"""VGG-16 and VGG-19 (Simonyan & Zisserman 2014) as loss networks: features by layer name, cut below the deepest asked.
 
 Images are RGB in [0, 1]; the first 1x1 convolution, `normalize`, takes them to what the weights were trained on.
 """
@@ -77,11 +77,12 @@ class VGG(nn.Module):
 
 def conv(state: Mapping[str, Tensor], name: str, padding: str = "zeros") -> nn.Conv2d:
     """Convolution holding `name`'s weight and bias, padded to keep the size."""
-    weight = state[f"{name}.weight"]
-    layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], padding=weight.shape[2] // 2)
+    weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+    # Without memory at first: initialising takes time and draws from the random state that training is seeded with.
+    layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], padding=weight.shape[2] // 2, device="meta")
     if weight.shape[2] > 1:
         layer.padding_mode = padding
-    layer.load_state_dict({"weight": weight, "bias": state[f"{name}.bias"]})
+    layer.load_state_dict({"weight": weight, "bias": bias}, assign=True)
     return layer
 
 

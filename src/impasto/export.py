@@ -1,0 +1,156 @@
+"""Style files from networks, and networks back from style files.
+
+The exported graph is the network itself after exact rewrites (networks/rewrite.py), its weights stored as float16. A
+file is only written when OpenVINO, reading it, paints what PyTorch paints.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from impasto.config import TransformerArgs
+from impasto.errors import StyleError
+from impasto.files import atomic_write
+from impasto.networks.rewrite import for_inference
+from impasto.networks.transformer import TransformerNet
+from impasto.runtimes import OpenVINORuntime
+from impasto.styles import KEY, StyleSpec, parse_style
+
+OPSET = 18
+TOLERANCE = 0.5 / 255
+"""Largest mean difference, of 1, of OpenVINO's and PyTorch's float32 outputs that is let through."""
+PROBE = (84, 100)
+"""Height and width of the image on which they are compared."""
+
+
+def export_style(net: TransformerNet, path: Path, spec: StyleSpec, *, tolerance: float = TOLERANCE) -> None:
+    """Write a network as a style file, whole or not at all.
+
+    Weights are stored as float16 where that moves the output by less than `tolerance` (mean difference, of 1), else as
+    float32.
+
+    Raises:
+        StyleError: OpenVINO does not paint what PyTorch paints, or the file cannot be written.
+
+    """
+    net = for_inference(net.cpu().float())
+    model = to_onnx(net)
+    model.producer_name = "impasto"
+    helper.set_model_props(model, {KEY: spec.to_json()})
+    half = onnx.ModelProto.FromString(model.SerializeToString())
+    store_half(half.graph)
+    data = half.SerializeToString()
+    if difference(net, data) > tolerance:
+        data = model.SerializeToString()
+    if not difference(net, data) <= tolerance:
+        moved = 255 * difference(net, data)
+        raise StyleError(f"{path}: not written, since OpenVINO's output is {moved:.2f} of 255 from PyTorch's")
+    parse_style(data, str(path))
+    try:
+        with atomic_write(path) as stream:
+            stream.write(data)
+    except OSError as error:
+        raise StyleError(f"{path}: cannot write the style file ({error.strerror})") from error
+
+
+def make_spec(net: TransformerNet, **about: object) -> StyleSpec:
+    """Spec of a network, with what else there is to say: entries, recipe, figures."""
+    args = net.args
+    min_size = 8 * args.blocks + 4 if args.padding == "start" else 8
+    return StyleSpec(
+        architecture="TransformerNet", arguments=dataclasses.asdict(args), min_size=min_size, **about  # type: ignore[arg-type]
+    )
+
+
+def to_onnx(net: nn.Module) -> onnx.ModelProto:
+    """ONNX graph of a network for images of any size."""
+    size = torch.export.Dim.DYNAMIC
+    with quiet():
+        program = torch.onnx.export(
+            net,
+            (torch.rand(1, 3, *PROBE),),
+            input_names=["image"],
+            output_names=["stylized"],
+            dynamic_shapes={"image": {2: size, 3: size}},
+            opset_version=OPSET,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+        )
+    if program is None:
+        raise StyleError("PyTorch made no ONNX graph of the network")
+    model = program.model_proto
+    for node in model.graph.node:  # names of source files and lines, which are nobody's business
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.value_info[:]
+    return model
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporter's own warnings, about PyTorch's insides and torchvision, from the user."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def store_half(graph: onnx.GraphProto) -> None:
+    """Store float32 weights as float16, widened by a Cast when the graph is loaded."""
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values, name = numpy_helper.to_array(tensor), tensor.name
+        if np.abs(values).max(initial=0) >= np.finfo(np.float16).max:
+            continue
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def difference(net: nn.Module, data: bytes) -> float:
+    """Mean difference of what OpenVINO, given a style file's bytes, and `net` paint in float32; of 1, or NaN."""
+    image = np.random.default_rng(0).random((1, 3, *PROBE), dtype=np.float32)
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(image)).numpy()
+    painted = OpenVINORuntime(data, precision="float32")(image)
+    return float(np.abs(painted - expected).mean()) if painted.shape == expected.shape else float("nan")
+
+
+def load_network(data: bytes) -> nn.Module:
+    """Network of a style file's bytes, in PyTorch, for inference.
+
+    Raises:
+        StyleError: It is not a style file, or its weights do not fit its description.
+
+    """
+    spec = parse_style(data, "style")
+    weights = {}
+    for tensor in onnx.load_model_from_string(data).graph.initializer:
+        weights[tensor.name.removesuffix(".half")] = torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
+    net = for_inference(TransformerNet(TransformerArgs(**spec.arguments)))
+    try:
+        missing = net.load_state_dict(weights, strict=False).missing_keys
+    except RuntimeError as error:
+        raise StyleError(f"style: its weights do not fit a {spec.architecture} ({error})") from error
+    if missing := [name for name in missing if not name.endswith("num_batches_tracked")]:
+        raise StyleError(f"style: its graph has no weights {', '.join(missing[:3])} of a {spec.architecture}")
+    return net

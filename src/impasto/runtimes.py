@@ -1,0 +1,157 @@
+"""Where a style's network runs: OpenVINO on CPUs and Intel GPUs, PyTorch on NVIDIA and Apple ones."""
+
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from impasto.errors import DeviceError, MissingExtraError, StyleError
+
+Floats = npt.NDArray[np.float32]
+DEVICES: Final = ("auto", "cpu", "gpu")
+PRECISIONS: Final = ("auto", "float32", "bfloat16")
+OPENVINO_PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class Runtime(Protocol):
+    """A network that is ready to run; not for two threads at once."""
+
+    device: str
+    precision: str
+
+    def __call__(self, image: Floats) -> Floats:
+        """RGB float32 (1, 3, H, W) in [0, 1] -> the same shape, not clamped."""
+
+
+class Model:
+    """A parsed ONNX model, not yet compiled."""
+
+    def __init__(self, core: Any, model: Any) -> None:
+        self.core = core
+        self.model = model
+
+    def describe(self, key: str) -> tuple[str | None, dict[str, int], dict[str, int]]:
+        """Metadata text under `key`, and inputs and outputs: name -> channels (-1 where not a known number)."""
+        text = None
+        if self.model.has_rt_info(["framework", key]):
+            text = str(self.model.get_rt_info(["framework", key]).value)
+        return text, ports(self.model.inputs), ports(self.model.outputs)
+
+
+def ports(nodes: list[Any]) -> dict[str, int]:
+    """Name -> channels of a model's inputs or outputs."""
+    found = {}
+    for node in nodes:
+        shape = node.get_partial_shape()
+        known = shape.rank.is_static and len(shape) == 4 and shape[1].is_static
+        found[node.get_any_name()] = shape[1].get_length() if known else -1
+    return found
+
+
+def load_model(data: bytes, source: str) -> Model:
+    """Parse an ONNX file's bytes; raises StyleError, naming `source`, when they are none."""
+    import openvino
+
+    core = openvino.Core()
+    try:
+        return Model(core, core.read_model(data))
+    except Exception as error:  # noqa: BLE001: OpenVINO raises RuntimeError, and whatever its parser met
+        raise StyleError(f"{source}: not a readable ONNX file; is it complete, and a style?") from error
+
+
+class OpenVINORuntime:
+    """A model compiled by OpenVINO, for any size of image at once."""
+
+    def __init__(self, data: bytes, device: str = "CPU", precision: str = "auto") -> None:
+        model = load_model(data, "style")
+        hint = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision]}
+        try:
+            compiled = model.core.compile_model(model.model, device, {"PERFORMANCE_HINT": "LATENCY", **hint})
+        except RuntimeError as error:
+            raise DeviceError(f"{device}: the network does not compile there ({first_line(error)})") from error
+        self.request = compiled.create_infer_request()
+        self.device = device.lower()
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.precision = {short: long for long, short in OPENVINO_PRECISIONS.items()}.get(used, used)
+
+    def __call__(self, image: Floats) -> Floats:
+        """See `Runtime`; raises DeviceError when memory runs out."""
+        try:
+            result = self.request.infer([image], share_inputs=True, share_outputs=True)
+        except (RuntimeError, MemoryError) as error:
+            height, width = image.shape[2:]
+            raise DeviceError(
+                f"{self.device}: failed on a {width} x {height} image ({first_line(error)}); try --max-side"
+            ) from error
+        return result[0]  # type: ignore[no-any-return]
+
+
+class TorchRuntime:
+    """A style file loaded back into PyTorch, for the GPUs that OpenVINO does not run on."""
+
+    def __init__(self, data: bytes, device: str, precision: str = "auto") -> None:
+        try:
+            import torch
+
+            from impasto.export import load_network
+        except ImportError as error:
+            raise MissingExtraError("a GPU of this kind needs PyTorch: pip install 'impasto[train]'") from error
+        dtype = {"auto": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+        self.torch = torch
+        self.net = load_network(data).to(device, dtype, memory_format=torch.channels_last)
+        self.device = device
+        self.precision = str(dtype).removeprefix("torch.")
+        self.dtype = dtype
+
+    def __call__(self, image: Floats) -> Floats:
+        """See `Runtime`; raises DeviceError when memory runs out."""
+        torch = self.torch
+        try:
+            with torch.inference_mode():
+                x = torch.from_numpy(image).to(self.device, self.dtype, memory_format=torch.channels_last)
+                return self.net(x).float().cpu().numpy()  # type: ignore[no-any-return]
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(f"{self.device}: out of memory; try --max-side, or --device cpu") from error
+
+
+def make_runtime(data: bytes, device: str = "auto", precision: str = "auto") -> Runtime:
+    """Compile a style file's bytes for a device: auto takes the CPU, gpu the best GPU that is there.
+
+    Raises:
+        ValueError: The device or precision is not one of those that there are.
+        DeviceError: It is not to be had on this machine.
+
+    """
+    if device not in DEVICES:
+        raise ValueError(f"device is {device!r}; it must be one of {', '.join(DEVICES)}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
+    if device != "gpu":
+        return OpenVINORuntime(data, "CPU", precision)
+    if kind := torch_gpu():
+        return TorchRuntime(data, kind, precision)
+    if "GPU" in openvino_devices():
+        return OpenVINORuntime(data, "GPU", precision)
+    raise DeviceError("no GPU that can be used was found; use --device cpu (impasto doctor tells what there is)")
+
+
+def torch_gpu() -> str | None:
+    """PyTorch's name of the GPU it can use, if it is installed and there is one."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None
+
+
+def openvino_devices() -> list[str]:
+    """Devices that OpenVINO can use: CPU, and GPU where Intel's is there."""
+    import openvino
+
+    return [str(name).partition(".")[0] for name in openvino.Core().available_devices]
+
+
+def first_line(error: BaseException) -> str:
+    """The telling line of an OpenVINO error: its last, without the source positions before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
