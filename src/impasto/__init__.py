@@ -1,3 +1,87 @@
-"""Impasto turns photographs into paintings: neural style transfer behind one verb, `stylize`."""
+"""Impasto turns photographs into paintings: neural style transfer behind one verb, `stylize`.
+
+The names below are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from impasto.config import TrainConfig, TransformerArgs
+    from impasto.errors import (
+        DeviceError,
+        ImageError,
+        ImpastoError,
+        MissingExtraError,
+        StyleError,
+        TrainingError,
+        WeightsError,
+    )
+    from impasto.images import Picture, read_image, read_picture, write_image
+    from impasto.styles import Style, StyleEntry, StyleSpec, builtin_styles, load_style
+    from impasto.stylize import stylize
+    from impasto.train import Step, train
 
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "DeviceError",
+    "ImageError",
+    "ImpastoError",
+    "MissingExtraError",
+    "Picture",
+    "Step",
+    "Style",
+    "StyleEntry",
+    "StyleError",
+    "StyleSpec",
+    "TrainConfig",
+    "TrainingError",
+    "TransformerArgs",
+    "WeightsError",
+    "builtin_styles",
+    "load_style",
+    "read_image",
+    "read_picture",
+    "stylize",
+    "train",
+    "write_image",
+]
+
+_HOMES = {
+    "config": ("TrainConfig", "TransformerArgs"),
+    "errors": (
+        "DeviceError",
+        "ImageError",
+        "ImpastoError",
+        "MissingExtraError",
+        "StyleError",
+        "TrainingError",
+        "WeightsError",
+    ),
+    "images": ("Picture", "read_image", "read_picture", "write_image"),
+    "styles": ("Style", "StyleEntry", "StyleSpec", "builtin_styles", "load_style"),
+    "stylize": ("stylize",),
+    "train": ("Step", "train"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module; those that need PyTorch say so where it is missing."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'impasto' has no attribute {name!r}")
+    try:
+        value = getattr(import_module(f"impasto.{_HOME_OF[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name in ("torch", "onnx", "safetensors"):
+            from impasto.errors import MissingExtraError
+
+            raise MissingExtraError(f"impasto.{name} needs PyTorch: pip install 'impasto[train]'") from error
+        raise
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,11 +4,12 @@ They import without PyTorch, so that ``--help`` is quick and works on a base ins
 """
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from cyclopts import Parameter
 
 
 def check_choices(config: Any) -> None:
@@ -30,10 +31,10 @@ def check_range(config: Any, low: float, high: float, *names: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerArgs:
-    """Shape of a `TransformerNet`; the defaults are those of the usual published networks."""
+    """Shape of a `TransformerNet`; but for the width the defaults are those of the usual published networks."""
 
-    width: int = 32
-    """Channels of the first layer; the next two have twice and four times as many."""
+    width: int = 16
+    """Channels of the first layer, 32 in the papers; the next two have twice and four times as many."""
     blocks: int = 5
     """Residual blocks."""
     norm: Literal["instance", "batch"] = "instance"
@@ -52,16 +53,28 @@ class TransformerArgs:
         check_range(self, 0, 64, "blocks")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a training run; it is printed at the start and stored in the style file."""
 
     painting: Path
     """Picture whose style is learnt."""
+    _: KW_ONLY
     photos: Path
     """Folder of photos, flat or nested, or with .tar shards of photos."""
-    output: Path
+    output: Annotated[Path, Parameter(alias="-o")]
     """Style file to write, .onnx."""
+
+    name: str = ""
+    """Name of the style; the output's stem unless given."""
+    title: str = ""
+    """Title of the painting."""
+    artist: str = ""
+    """Who painted it."""
+    year: str = ""
+    """When it was painted."""
+    rights: str = ""
+    """Who may use the style, and how."""
 
     steps: int | None = None
     """Training steps (8000 unless epochs or minutes are given)."""
@@ -93,7 +106,7 @@ class TrainConfig:
     pooling: Literal["max", "avg"] = "max"
     """Pooling of the loss network."""
 
-    network: TransformerArgs = field(default_factory=lambda: TransformerArgs(width=16))
+    network: TransformerArgs = field(default_factory=TransformerArgs)
     """Shape of the network that is trained."""
 
     learning_rate: float = 1.5e-3
@@ -173,13 +186,3 @@ def to_json(config: Any) -> dict[str, Any]:
         return str(value) if isinstance(value, Path) else value
 
     return {k: plain(v) for k, v in dataclasses.asdict(config).items()}
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Settings from a TOML file, dashes in names as underscores; raises ValueError naming the file."""
-    try:
-        with path.open("rb") as stream:
-            settings = tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as TOML ({error})") from error
-    return {k.replace("-", "_"): v for k, v in settings.items()}

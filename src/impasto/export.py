@@ -67,7 +67,10 @@ def make_spec(net: TransformerNet, **about: object) -> StyleSpec:
     args = net.args
     min_size = 8 * args.blocks + 4 if args.padding == "start" else 8
     return StyleSpec(
-        architecture="TransformerNet", arguments=dataclasses.asdict(args), min_size=min_size, **about  # type: ignore[arg-type]
+        architecture="TransformerNet",
+        arguments=dataclasses.asdict(args),
+        min_size=min_size,
+        **about,  # type: ignore[arg-type]
     )
 
 

@@ -55,7 +55,7 @@ def load_model(data: bytes, source: str) -> Model:
     core = openvino.Core()
     try:
         return Model(core, core.read_model(data))
-    except Exception as error:  # noqa: BLE001: OpenVINO raises RuntimeError, and whatever its parser met
+    except Exception as error:
         raise StyleError(f"{source}: not a readable ONNX file; is it complete, and a style?") from error
 
 
@@ -98,7 +98,7 @@ class TorchRuntime:
             raise MissingExtraError("a GPU of this kind needs PyTorch: pip install 'impasto[train]'") from error
         dtype = {"auto": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         self.torch = torch
-        self.net = load_network(data).to(device, dtype, memory_format=torch.channels_last)
+        self.net = load_network(data).to(device, dtype)
         self.device = device
         self.precision = str(dtype).removeprefix("torch.")
         self.dtype = dtype

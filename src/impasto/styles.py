@@ -78,7 +78,7 @@ class StyleSpec:
         """
         data = json.loads(text)
         if not isinstance(data, dict) or not isinstance(data.get("format"), int):
-            raise ValueError("not a style's description")
+            raise ValueError("not a style's description")  # noqa: TRY004 - the text is wrong, not a type
         if data["format"] > FORMAT:
             raise ValueError(f"format {data['format']} is newer than this program's {FORMAT}; update impasto")
         try:

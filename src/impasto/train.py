@@ -10,19 +10,19 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from impasto.config import TrainConfig, parse_weighted, to_json
 from impasto.errors import TrainingError
+from impasto.export import export_style, make_spec
 from impasto.files import atomic_write
 from impasto.images import read_image, resize
 from impasto.losses import content_loss, style_loss, total_variation
@@ -31,19 +31,23 @@ from impasto.networks.vgg import LossNetwork
 from impasto.networks.weights import load_loss_network
 from impasto.photos import Batch, Crops, Photo, Prefetch, find_photos
 from impasto.statistics import gram
+from impasto.styles import StyleEntry, StyleSpec
 
 DEFAULT_STEPS = 8000
 HELD_OUT = 4
 """Photos kept for the samples when no validation folder is given."""
 SAMPLE_SIDE = 384
 MAX_ROLLBACKS = 8
+ABOUT = ("name", "title", "artist", "year", "rights")
+"""Settings that only describe the style."""
 FREE_TO_CHANGE = frozenset(
     {"output", "checkpoint_dir", "resume", "validation", "log_interval", "sample_interval", "checkpoint_interval"}
-    | {"tensorboard", "device", "precision", "steps", "epochs", "minutes", "photos", "painting"}
+    | {"tensorboard", "device", "precision", "steps", "epochs", "minutes", "photos", "painting", "loss_network", *ABOUT}
 )
 """Settings that may differ between the run that left a checkpoint and the one that continues it."""
 
 log = logging.getLogger(__name__)
+NetT = TypeVar("NetT", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +76,7 @@ class Step:
     """Something out of the ordinary, in words: resumed, rolled back."""
 
 
-def train(config: TrainConfig) -> Iterator[Step]:
+def train(config: TrainConfig) -> Generator[Step]:
     """Train a style and write its file: yields every step; closing the generator saves a checkpoint first.
 
     Raises:
@@ -95,8 +99,7 @@ def train(config: TrainConfig) -> Iterator[Step]:
                 yield step
     finally:
         run.close()
-    from impasto.export import export_style
-    export_style(run.average, config.output, run.style_spec())
+    export_style(run.average, config.output, run.spec())
 
 
 class Run:
@@ -107,7 +110,7 @@ class Run:
         self.device = torch.device(pick_device(config.device))
         self.dtype = pick_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
-        self.net = TransformerNet(config.network).to(self.device, memory_format=torch.channels_last)
+        self.net = channels_last(TransformerNet(config.network).to(self.device))
         self.average = copy.deepcopy(self.net).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), config.learning_rate)
         self.content_weights = parse_weighted(config.content_layers, "content_layers")
@@ -122,7 +125,7 @@ class Run:
         """Load what the losses need and make the folder."""
         c = self.config
         networks = [load_loss_network(source, pooling=c.pooling) for source in c.loss_network]
-        self.loss_network = LossNetwork(networks).to(self.device, memory_format=torch.channels_last)
+        self.loss_network = channels_last(LossNetwork(networks).to(self.device))
         self.grams, self.painting_tv = self.painting_targets()
         self.loss_network.to(dtype=self.dtype)
         try:
@@ -165,8 +168,10 @@ class Run:
         return batches[index if len(batches) > 1 else 0], sizes[index]
 
     def step(self, photos: Prefetch) -> Step:
-        """One step of the optimiser on the next photos; a loss that is not a number undoes the steps since the last
-        good state."""
+        """One step of the optimiser on the next photos.
+
+        A loss or gradient that is not a number undoes the steps since the last good state instead.
+        """
         start = time.perf_counter()
         batch, size = self.phase()
         rate = self.learning_rate()
@@ -176,7 +181,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip, foreach=True))
         event = ""
         if math.isfinite(norm) and math.isfinite(loss.item()):
@@ -192,7 +197,9 @@ class Run:
             step=self.step_count,
             progress=self.progress,
             loss=loss.item(),
-            **{name: value.item() for name, value in losses.items()},
+            content=losses["content"].item(),
+            style=losses["style"].item(),
+            tv=losses["tv"].item(),
             learning_rate=rate,
             images=self.images,
             seconds=self.seconds,
@@ -320,7 +327,9 @@ class Run:
         """Append to the JSON-lines log, and to TensorBoard, what is due."""
         if not (step.event or step.sample or self.due(self.config.log_interval)):
             return
-        line = {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(step).items() if v not in (None, "")}
+        line = {
+            k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(step).items() if v not in (None, "")
+        }
         try:
             with (self.config.folder / "log.jsonl").open("a") as stream:
                 stream.write(json.dumps(line) + "\n")
@@ -348,9 +357,18 @@ class Run:
         if "events" in self.__dict__:
             self.events.close()
 
-    def recipe(self) -> dict[str, Any]:
-        """How the style was trained, for its file."""
-        return to_json(self.config) | {"steps_done": self.step_count, "images_seen": self.images, "seconds": round(self.seconds)}
+    def spec(self) -> StyleSpec:
+        """What the style file says of itself: its name, and the recipe that made it, without this machine's folders."""
+        c = self.config
+        recipe = to_json(c)
+        for key in ("output", "checkpoint_dir", "validation", "resume", *ABOUT):
+            del recipe[key]
+        recipe |= {"painting": c.painting.name, "photos": f"{len(self.photos)} photos"}
+        recipe["loss_network"] = [Path(source).name for source in c.loss_network]
+        recipe |= {"steps": self.step_count, "images": self.images, "seconds": round(self.seconds)}
+        about = {key: getattr(c, key) for key in ABOUT}
+        entry = StyleEntry(**about | {"name": c.name or c.output.stem})
+        return make_spec(self.average, entries=(entry,), recipe=recipe)
 
 
 def split_photos(config: TrainConfig) -> tuple[list[Photo], list[Photo]]:
@@ -371,10 +389,14 @@ def count_steps(config: TrainConfig, photos: int) -> int:
 
 def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     """Raise a TrainingError when a checkpoint was left by a run with other settings."""
-    changed = [f"{k} was {old.get(k)}, is {new.get(k)}" for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)]
+    changed = [
+        f"{k} was {old.get(k)}, is {new.get(k)}" for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)
+    ]
     changed = [text for text in changed if text.split()[0] not in FREE_TO_CHANGE]
     if changed:
-        raise TrainingError(f"{path}: of a run with other settings ({'; '.join(changed)}); pass --no-resume to start afresh")
+        raise TrainingError(
+            f"{path}: of a run with other settings ({'; '.join(changed)}); pass --no-resume to start afresh"
+        )
 
 
 def pick_device(device: str) -> str:
@@ -387,7 +409,7 @@ def pick_device(device: str) -> str:
 def pick_precision(precision: str, device: torch.device) -> torch.dtype:
     """Type of the arithmetic for ``auto``: bfloat16 where the hardware multiplies it faster than float32."""
     if precision == "auto":
-        cpu = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        cpu = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
         fast = {"cpu": cpu, "cuda": torch.cuda.is_available() and torch.cuda.is_bf16_supported()}
         precision = "bfloat16" if fast.get(device.type, False) else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -398,6 +420,11 @@ def scale_to(image: Batch, side: int, *, multiple: int = 1) -> Batch:
     scale = side / max(image.shape[:2])
     height, width = (max(1, round(s * scale / multiple)) * multiple for s in image.shape[:2])
     return resize(image, (height, width))
+
+
+def channels_last(net: NetT) -> NetT:
+    """Keep a network's convolution weights channels last, the layout that convolutions are fastest in."""
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def to_tensor(images: Batch) -> Tensor:

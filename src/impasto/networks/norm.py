@@ -1,6 +1,7 @@
 """Instance normalisation (Ulyanov et al. 2016) whose training step suits CPUs.
 
-PyTorch's own copies channels-last maps to its layout and back, and its backward was a third of a training step on a CPU.
+PyTorch's own copies channels-last maps to its layout and back, and group normalisation's backward
+was a third of a training step.
 """
 
 from typing import Any
@@ -61,7 +62,7 @@ class ChannelsLastNorm(torch.autograd.Function):
 
 
 def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """scale * x + shift: channels-last x (N, C, H, W), scale (N, C), shift (N, C) or shaped as x; in the type of x.
+    """Scale * x + shift: channels-last x (N, C, H, W), scale (N, C), shift (N, C) or shaped as x; in the type of x.
 
     Rows of W * C values are what the CPU's kernels run through fast: ten times faster than C values at a time.
     """

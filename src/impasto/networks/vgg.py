@@ -112,5 +112,7 @@ class LossNetwork(nn.Module):
             features |= network(image, here)
         if missing := set(layers) - set(features):
             known = sorted({k for network in self.networks for k in network.layers})
-            raise ValueError(f"layers {', '.join(sorted(missing))} are in no loss network; there are {', '.join(known)}")
+            raise ValueError(
+                f"layers {', '.join(sorted(missing))} are in no loss network; there are {', '.join(known)}"
+            )
         return features

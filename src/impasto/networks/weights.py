@@ -110,7 +110,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
         if head.startswith(b"MATLAB"):
             return _read_matconvnet(path), "zeros"
         tensors = _tensors(load_file(path) if head[8:] == b"{" else _unpickle(path))
-    except Exception as error:  # noqa: BLE001 (over a broken file, its parser may raise anything, assertions included)
+    except Exception as error:  # over a broken file its parser may raise anything, assertions included
         raise WeightsError(
             f"{path} cannot be read as weights ({type(error).__name__}): it is broken or holds more than tensors; "
             "a state dictionary, safetensors or MatConvNet file of VGG-16 or VGG-19 is needed"
@@ -236,7 +236,7 @@ def _layer_problems(state: Mapping[str, Tensor], layer: str, *, inputs: int | No
 def _is_caffe(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor], convention: Convention) -> bool:
     """Whether a network without its own normalisation expects Caffe's input.
 
-    The scale of the first layer does not tell: both conventions' kernels reach about 0.5.
+    The scale of the first layer does not tell: Oxford's kernels reach 0.5 although their input reaches 150.
     """
     if convention != "auto":
         return convention == "caffe"

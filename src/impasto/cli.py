@@ -1,0 +1,397 @@
+"""The command line: a command parses, calls one function of the library, and prints."""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Toml
+
+import impasto
+from impasto.config import TrainConfig, to_json
+from impasto.errors import ImpastoError, MissingExtraError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from impasto.images import Picture
+
+app = App(
+    name="impasto",
+    help="Turn photographs into paintings.",
+    version=lambda: version(),
+    default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
+    print_error=False,
+    exit_on_error=False,
+    help_on_error=False,
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+
+Colors = Literal["style", "luma", "match", "histogram"]
+Device = Literal["auto", "cpu", "gpu"]
+Precision = Literal["auto", "float32", "bfloat16"]
+STREAM = Path("-")
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 done, 1 a failure of the world, 2 a mistake in the call, 130 and 143 interrupted."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    try:
+        app.config = config_file(tokens)
+        sys.exit(app(tokens) or 0)
+    except ImpastoError as error:
+        fail(str(error), 1)
+    except (CycloptsError, ValueError) as error:
+        fail(f"{' '.join(str(error).split())} (see impasto --help)", 2)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing is flushed into it at exit
+        sys.exit(1)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print one line on standard error and exit."""
+    print(f"impasto: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def config_file(tokens: Sequence[str]) -> list[Toml]:
+    """Settings of the --config file in the tokens of ``impasto train``, for cyclopts to put below the flags."""
+    if tokens[:1] != ["train"]:
+        return []
+    for i, token in enumerate(tokens):
+        name, equals, value = token.partition("=")
+        if name == "--config":
+            path = value if equals else tokens[i + 1] if i + 1 < len(tokens) else ""
+            if not Path(path).is_file():
+                raise ValueError(f"--config is {path!r}; there is no such file")
+            return [Toml(path, must_exist=True, search_parents=False, use_commands_as_keys=False)]
+    return []
+
+
+def version() -> str:
+    """Version of Impasto."""
+    return impasto.__version__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One picture to stylise: where it comes from and where it goes."""
+
+    source: Path
+    target: Path
+
+
+@app.command
+def stylize(
+    *inputs: Path,
+    style: str,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    strength: float = 1.0,
+    colors: Colors = "style",
+    mask: Path | None = None,
+    max_side: int | None = None,
+    quality: int | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: bool = False,
+) -> int:
+    """Paint photographs in a style.
+
+    Parameters
+    ----------
+    inputs
+        Photographs; - is standard input.
+    style
+        Name of a built-in style (impasto styles lists them) or a style file.
+    output
+        File to write, or an existing folder for several; <stem>-<style>.<ext> beside the input unless given; - is
+        standard output, as PNG.
+    strength
+        0 is the photo, 1 the painting.
+    colors
+        Whose colours: the style's, or the photo's kept by luma, match (mean and covariance) or histogram.
+    mask
+        Picture that is white where the photo is painted and black where it is kept.
+    max_side
+        Reduce a larger photo to this many pixels on its long side.
+    quality
+        Of JPEG, WebP or AVIF, 1 to 100.
+    device
+        Where to run; gpu needs a GPU that PyTorch or OpenVINO can use.
+    precision
+        Of the arithmetic; auto is what is fastest on the device.
+    json
+        Print one JSON object an output.
+
+    """
+    from impasto.styles import load_style
+    from impasto.stylize import check
+
+    jobs = plan(inputs, output, style, json=json)
+    soft_mask = read_mask(mask) if mask is not None else None
+    check(strength, colors, soft_mask, max_side)
+    loaded = load_style(style)
+    runtime = loaded.runtime(device, precision)
+    options = {"strength": strength, "colors": colors, "mask": soft_mask, "max_side": max_side}
+    failures = 0
+    for job in jobs:
+        start = time.perf_counter()
+        try:
+            picture = read_source(job.source)
+            painted = impasto.stylize(picture, loaded, device=device, precision=precision, **options)  # type: ignore[arg-type]
+            write_target(job.target, painted, quality)
+        except ImpastoError as error:
+            if len(jobs) == 1:
+                raise
+            failures += 1
+            print(f"impasto: {error}", file=sys.stderr)
+            continue
+        height, width = painted.pixels.shape[:2]
+        report(
+            {
+                "input": str(job.source),
+                "output": str(job.target),
+                "width": width,
+                "height": height,
+                "seconds": round(time.perf_counter() - start, 3),
+                "style": loaded.spec.name,
+                "device": runtime.device,
+                "precision": runtime.precision,
+            },
+            as_json=json,
+        )
+    if failures:
+        raise ImpastoError(f"{failures} of {len(jobs)} pictures failed")
+    return 0
+
+
+def plan(inputs: Sequence[Path], output: Path | None, style: str, *, json: bool) -> list[Job]:
+    """Where each input goes; refuses to write over an input, or two results into one file."""
+    if not inputs:
+        raise ValueError("no photograph given")
+    if output == STREAM and (json or len(inputs) > 1):
+        raise ValueError("--output - takes one photograph, and cannot go with --json on the same stream")
+    if len(inputs) > 1 and output is not None and not output.is_dir():
+        raise ValueError(f"--output is {output}; for several photographs it must be an existing folder")
+    jobs = [Job(source=source, target=target_of(source, output, style)) for source in inputs]
+    targets: dict[Path, Path] = {}
+    for job in jobs:
+        if job.target != STREAM and any(same_file(job.target, other.source) for other in jobs):
+            raise ValueError(f"{job.target} is an input; choose another --output")
+        if job.target.absolute() in targets:
+            raise ValueError(f"{job.source} and {targets[job.target.absolute()]} would both become {job.target}")
+        targets[job.target.absolute()] = job.source
+    return jobs
+
+
+def target_of(source: Path, output: Path | None, style: str) -> Path:
+    """Output of one input: as given, or named after it in the given folder or beside it."""
+    from impasto.images import WRITE_SUFFIXES
+
+    if output is not None and not output.is_dir():
+        return output
+    if source == STREAM:
+        if output is None:
+            return STREAM
+        source = Path("stdin.png")
+    suffix = source.suffix if source.suffix.lower() in WRITE_SUFFIXES else ".png"
+    return (output or source.parent) / f"{source.stem}-{Path(style).stem}{suffix}"
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are one existing file."""
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return False
+
+
+def read_source(source: Path) -> "Picture":
+    """Picture from a file or from standard input."""
+    from impasto.images import read_picture
+
+    return read_picture(sys.stdin.buffer.read() if source == STREAM else source)
+
+
+def read_mask(path: Path) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+    """Mask, uint8 (H, W), from the lightness of a picture."""
+    import numpy as np
+    from PIL import Image
+
+    from impasto.images import read_image
+
+    return np.asarray(Image.fromarray(read_image(path)).convert("L"))
+
+
+def write_target(target: Path, picture: "Picture", quality: int | None) -> None:
+    """Write a picture to a file or, as PNG, to standard output."""
+    from impasto.images import write_image
+
+    if target != STREAM:
+        write_image(target, picture, quality=quality)
+        return
+    stream = io.BytesIO()
+    write_image(stream, picture, format="PNG")
+    sys.stdout.buffer.write(stream.getvalue())
+    sys.stdout.buffer.flush()
+
+
+def report(result: dict[str, Any], *, as_json: bool) -> None:
+    """Say what was written; nothing when the picture itself went to standard output."""
+    if as_json:
+        print(json.dumps(result), flush=True)
+    elif result["output"] != str(STREAM):
+        print(
+            f"{result['output']}  {result['width']} x {result['height']}  {result['style']}  {result['seconds']:.2f} s",
+            flush=True,
+        )
+
+
+@app.command
+def styles(*, json: bool = False) -> int:
+    """List the built-in styles.
+
+    Parameters
+    ----------
+    json
+        Print them as one JSON array.
+
+    """
+    entries = impasto.builtin_styles()
+    if json:
+        print_json([{"name": name, **entry} for name, entry in entries.items()])
+        return 0
+    for name, entry in entries.items():
+        print(f"{name:16}  {entry['title']}, {entry['artist']}, {entry['year']}")
+    return 0
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@app.command
+def doctor() -> int:
+    """Tell what this machine and installation can do: device, precision, formats, cache."""
+    from impasto.doctor import examine
+
+    for name, text in examine().items():
+        print(f"{name:10}  {text}")
+    return 0
+
+
+@app.command
+def convert(checkpoint: Path, *, output: Annotated[Path, Parameter(alias="-o")], name: str | None = None) -> int:
+    """Make a style file from a checkpoint of another project.
+
+    Parameters
+    ----------
+    checkpoint
+        State dictionary of a feed-forward style network (.pth, .model, .safetensors).
+    output
+        Style file to write, .onnx.
+    name
+        Name of the style; the output's stem unless given.
+
+    """
+    with needs_extra("train"):
+        from impasto.convert import load_checkpoint
+        from impasto.export import export_style, make_spec
+    from impasto.styles import StyleEntry
+
+    check_style_suffix(output)
+    converted = load_checkpoint(checkpoint)
+    spec = make_spec(
+        converted.net,
+        entries=(StyleEntry(name=name or output.stem),),
+        recipe={"converted_from": converted.source, "file": checkpoint.name},
+    )
+    export_style(converted.net, output, spec, tolerance=0.05 / 255)
+    print(f"{output}  from {converted.source}")
+    return 0
+
+
+def check_style_suffix(output: Path) -> None:
+    """Raise a ValueError for an output that would not be found as a style file."""
+    if output.suffix.lower() != ".onnx":
+        raise ValueError(f"--output is {output}; a style file ends in .onnx")
+
+
+@contextlib.contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turn a missing package into one line that names the extra to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"this needs {error.name}: pip install 'impasto[{extra}]'") from error
+
+
+@app.command
+def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path | None = None) -> int:  # noqa: ARG001 - main reads it
+    """Learn a style from a painting and a folder of photos.
+
+    Killed at any moment and started again with the same command, it continues where it was.
+
+    Parameters
+    ----------
+    settings
+        Everything that decides the run.
+    config
+        TOML file with any of these settings; flags go before it.
+
+    """
+    check_style_suffix(settings.output)
+    with needs_extra("train"):
+        from impasto.train import train as run
+    for name, value in to_json(settings).items():
+        print(f"{name} = {json.dumps(value)}", flush=True)
+    stopped: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopped.append(number)
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    steps = run(settings)
+    try:
+        with contextlib.closing(steps):  # closing saves a checkpoint
+            for step in steps:
+                show(step, settings)
+                if stopped:
+                    break
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if stopped:
+        print(f"impasto: stopped and saved; run the same command to continue ({settings.folder})", file=sys.stderr)
+        return 128 + stopped[0]
+    print(settings.output)
+    return 0
+
+
+def show(step: "impasto.Step", settings: TrainConfig) -> None:
+    """Print a training step that is due for the log, or out of the ordinary."""
+    if step.event:
+        print(step.event, flush=True)
+    if step.sample:
+        print(f"sample {step.sample}", flush=True)
+    if step.step % settings.log_interval == 0 or step.progress >= 1:
+        minutes, seconds = divmod(round(step.seconds_left), 60)
+        print(
+            f"{step.progress:6.1%}  step {step.step}  loss {step.loss:.4f}  content {step.content:.4f}  "
+            f"style {step.style:.5f}  {step.images_per_second:.1f} images/s  {minutes}:{seconds:02d} left",
+            flush=True,
+        )

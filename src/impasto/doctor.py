@@ -1,0 +1,53 @@
+"""What this machine and this installation can do, in words."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from impasto import __version__
+
+EXTRAS = {"train": "torch", "video": "av", "web": "fastapi", "cluster": "ray", "heif": "pillow_heif"}
+"""A package of each extra that tells whether it is installed."""
+
+
+def examine() -> dict[str, str]:
+    """What there is: name -> words."""
+    from impasto.downloads import cache_dir
+    from impasto.images import READ_SUFFIXES, WRITE_SUFFIXES
+    from impasto.styles import builtin_styles
+
+    devices, precision = inference()
+    return {
+        "impasto": f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        "engine": ", ".join(f"{p} {installed(p)}" for p in ("openvino", "torch")),
+        "device": devices,
+        "precision": precision,
+        "processors": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "styles": ", ".join(builtin_styles()) or "none",
+        "reads": " ".join(sorted(READ_SUFFIXES)),
+        "writes": " ".join(sorted(WRITE_SUFFIXES)),
+        "extras": ", ".join(f"{name} {'yes' if find_spec(p) else 'no'}" for name, p in EXTRAS.items()),
+        "cache": f"{cache_dir()}{'' if cache_dir().exists() else ' (not there yet)'}",
+    }
+
+
+def inference() -> tuple[str, str]:
+    """Devices that can run styles, and the precision that the CPU would use."""
+    import openvino
+
+    from impasto.runtimes import torch_gpu
+
+    core = openvino.Core()
+    names = [f"{d} ({core.get_property(d, 'FULL_DEVICE_NAME').strip()})" for d in core.available_devices]
+    capable = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    precision = "bfloat16" if "BF16" in capable else "float32"
+    return ", ".join([*names, *filter(None, [torch_gpu()])]), f"{precision} on the CPU"
+
+
+def installed(package: str) -> str:
+    """Version of a package, or that it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
