@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +23,13 @@ from impasto.config import TrainConfig, to_json
 from impasto.errors import ImpastoError, MissingExtraError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from impasto.images import Picture
+    from impasto.images import Picture, Pixels
 
 app = App(
     name="impasto",
     help="Turn photographs into paintings.",
     version=lambda: version(),
+    help_format="plaintext",
     default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
     print_error=False,
     exit_on_error=False,
@@ -41,6 +41,8 @@ app = App(
 Colors = Literal["style", "luma", "match", "histogram"]
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Convention = Literal["auto", "rgb255", "bgr255", "imagenet", "rgb1"]
+Flag = Annotated[bool, Parameter(negative="")]
 STREAM = Path("-")
 
 
@@ -48,24 +50,48 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 1 a failure of the world, 2 a mistake in the call, 130 and 143 interrupted."""
     tokens = list(sys.argv[1:] if argv is None else argv)
     logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: tell(f"warning: {message}")  # not where in the code
+        sys.exit(call(tokens))
+
+
+def call(tokens: Sequence[str]) -> int:
+    """Run a command and return its exit code; what fails is told in one line on standard error."""
     try:
         app.config = config_file(tokens)
-        sys.exit(app(tokens) or 0)
+        code = app(tokens) or 0
+        sys.stdout.flush()
     except ImpastoError as error:
-        fail(str(error), 1)
+        return fail(str(error), 1)
     except (CycloptsError, ValueError) as error:
-        fail(f"{' '.join(str(error).split())} (see impasto --help)", 2)
+        return fail(f"{error} (see impasto --help)", 2)
     except KeyboardInterrupt:
-        fail("interrupted", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that nothing is flushed into it at exit
-        sys.exit(1)
+        return fail("interrupted", 130)
+    except MemoryError:
+        return fail("out of memory; try --max-side", 1)
+    except OSError as error:
+        forget_stdout()
+        told = f"{error.filename or 'standard output'}: {error.strerror}"
+        return 1 if isinstance(error, BrokenPipeError) else fail(told, 1)
+    return int(code)
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """Print one line on standard error and exit."""
-    print(f"impasto: {message}", file=sys.stderr)
-    sys.exit(code)
+def fail(message: str, code: int) -> int:
+    """Tell of a failure; returns its exit code."""
+    tell(message)
+    return code
+
+
+def tell(message: str) -> None:
+    """Print one line on standard error, whatever is in the message."""
+    line = " ".join(message.split())
+    print("impasto:", "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
+
+
+def forget_stdout() -> None:
+    """Send what standard output still holds nowhere, since flushing it at exit would fail once more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def config_file(tokens: Sequence[str]) -> list[Toml]:
@@ -95,7 +121,7 @@ class Job:
     target: Path
 
 
-@app.command
+@app.command(usage="Usage: impasto stylize INPUT... --style STYLE [OPTIONS]")
 def stylize(
     *inputs: Path,
     style: str,
@@ -107,7 +133,7 @@ def stylize(
     quality: int | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    json: bool = False,
+    json: Flag = False,
 ) -> int:
     """Paint photographs in a style.
 
@@ -118,8 +144,7 @@ def stylize(
     style
         Name of a built-in style (impasto styles lists them) or a style file.
     output
-        File to write, or an existing folder for several; <stem>-<style>.<ext> beside the input unless given; - is
-        standard output, as PNG.
+        File, or existing folder; <stem>-<style>.<ext> beside the input unless given; - is standard output, a PNG.
     strength
         0 is the photo, 1 the painting.
     colors
@@ -141,9 +166,12 @@ def stylize(
     from impasto.styles import load_style
     from impasto.stylize import check
 
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; it must be from 1 to 100")
+    check(strength, colors, None, max_side)
     jobs = plan(inputs, output, style, json=json)
+    protect(jobs, *inputs, mask, style)
     soft_mask = read_mask(mask) if mask is not None else None
-    check(strength, colors, soft_mask, max_side)
     loaded = load_style(style)
     runtime = loaded.runtime(device, precision)
     options = {"strength": strength, "colors": colors, "mask": soft_mask, "max_side": max_side}
@@ -158,7 +186,7 @@ def stylize(
             if len(jobs) == 1:
                 raise
             failures += 1
-            print(f"impasto: {error}", file=sys.stderr)
+            tell(str(error))
             continue
         height, width = painted.pixels.shape[:2]
         report(
@@ -180,22 +208,32 @@ def stylize(
 
 
 def plan(inputs: Sequence[Path], output: Path | None, style: str, *, json: bool) -> list[Job]:
-    """Where each input goes; refuses to write over an input, or two results into one file."""
+    """Where each input goes; raises ValueError where that cannot be written, or two would go to one place."""
+    from impasto.images import WRITE_SUFFIXES
+
     if not inputs:
         raise ValueError("no photograph given")
-    if output == STREAM and (json or len(inputs) > 1):
-        raise ValueError("--output - takes one photograph, and cannot go with --json on the same stream")
-    if len(inputs) > 1 and output is not None and not output.is_dir():
+    if len(inputs) > 1 and output is not None and output != STREAM and not output.is_dir():
         raise ValueError(f"--output is {output}; for several photographs it must be an existing folder")
     jobs = [Job(source=source, target=target_of(source, output, style)) for source in inputs]
     targets: dict[Path, Path] = {}
     for job in jobs:
-        if job.target != STREAM and any(same_file(job.target, other.source) for other in jobs):
-            raise ValueError(f"{job.target} is an input; choose another --output")
-        if job.target.absolute() in targets:
-            raise ValueError(f"{job.source} and {targets[job.target.absolute()]} would both become {job.target}")
-        targets[job.target.absolute()] = job.source
+        if job.target == STREAM and (json or len(jobs) > 1):
+            raise ValueError("standard output takes one picture and no --json beside it; choose another --output")
+        if job.target != STREAM and job.target.suffix.lower() not in WRITE_SUFFIXES:
+            raise ValueError(f"--output is {job.target}; it must end in one of {', '.join(WRITE_SUFFIXES)}")
+        place = job.target.resolve()
+        if place in targets:
+            raise ValueError(f"{targets[place]} and {job.source} would both become {job.target}")
+        targets[place] = job.source
     return jobs
+
+
+def protect(jobs: Sequence[Job], *read: Path | str | None) -> None:
+    """Raise a ValueError where a job would write over a file that the command reads."""
+    for job in jobs:
+        if job.target != STREAM and any(path is not None and same_file(job.target, Path(path)) for path in read):
+            raise ValueError(f"{job.target} is one of the files that are read; choose another --output")
 
 
 def target_of(source: Path, output: Path | None, style: str) -> Path:
@@ -226,7 +264,7 @@ def read_source(source: Path) -> "Picture":
     return read_picture(sys.stdin.buffer.read() if source == STREAM else source)
 
 
-def read_mask(path: Path) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+def read_mask(path: Path) -> "Pixels":
     """Mask, uint8 (H, W), from the lightness of a picture."""
     import numpy as np
     from PIL import Image
@@ -261,7 +299,7 @@ def report(result: dict[str, Any], *, as_json: bool) -> None:
 
 
 @app.command
-def styles(*, json: bool = False) -> int:
+def styles(*, json: Flag = False) -> int:
     """List the built-in styles.
 
     Parameters
@@ -295,7 +333,13 @@ def doctor() -> int:
 
 
 @app.command
-def convert(checkpoint: Path, *, output: Annotated[Path, Parameter(alias="-o")], name: str | None = None) -> int:
+def convert(
+    checkpoint: Path,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    name: str | None = None,
+    convention: Convention = "auto",
+) -> int:
     """Make a style file from a checkpoint of another project.
 
     Parameters
@@ -306,6 +350,8 @@ def convert(checkpoint: Path, *, output: Annotated[Path, Parameter(alias="-o")],
         Style file to write, .onnx.
     name
         Name of the style; the output's stem unless given.
+    convention
+        Pixels that the network was made for; auto is what the checkpoint's project uses, which forks may have changed.
 
     """
     with needs_extra("train"):
@@ -314,14 +360,18 @@ def convert(checkpoint: Path, *, output: Annotated[Path, Parameter(alias="-o")],
     from impasto.styles import StyleEntry
 
     check_style_suffix(output)
-    converted = load_checkpoint(checkpoint)
+    if same_file(checkpoint, output):
+        raise ValueError(f"--output is {output}, the checkpoint itself; choose another one")
+    converted = load_checkpoint(checkpoint, convention=convention)
     spec = make_spec(
         converted.net,
         entries=(StyleEntry(name=name or output.stem),),
-        recipe={"converted_from": converted.source, "file": checkpoint.name},
+        recipe={"source": converted.source, "convention": converted.convention, "file": checkpoint.name},
     )
-    export_style(converted.net, output, spec, tolerance=0.05 / 255)
-    print(f"{output}  from {converted.source}")
+    export_style(converted.net, output, spec, tolerance=0.1 / 255)
+    print(f"{output}  from {converted.source}, {converted.convention} pixels")
+    if converted.note:
+        tell(converted.note)
     return 0
 
 
@@ -376,7 +426,7 @@ def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path
         for number, handler in handlers.items():
             signal.signal(number, handler)
     if stopped:
-        print(f"impasto: stopped and saved; run the same command to continue ({settings.folder})", file=sys.stderr)
+        tell(f"stopped and saved; run the same command to continue ({settings.folder})")
         return 128 + stopped[0]
     print(settings.output)
     return 0

@@ -143,11 +143,22 @@ class TrainConfig:
         """Check every value and what must go together; raises ValueError."""
         check_choices(self)
         check_range(self, 32, 4096, "image_size", "style_size")
+        for name in ("image_size", "style_size", "batch_size", "loss_network"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty; it needs a value")
         check_range(self, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
         check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "warmup_steps")
         check_range(self, 0, 1 - 1e-9, "average_decay")
         check_range(self, 1e-12, 1e12, "learning_rate", "gradient_clip", "epochs", "minutes")
         check_range(self, 1, 1e12, "steps")
+        check_range(self, 0, 2**63 - 1, "seed")
+        if odd := [size for size in self.image_size if size % 4]:
+            raise ValueError(f"image_size is {odd[0]}; it must be a multiple of 4, as the network halves it twice")
+        if self.network.padding == "start" and min(self.image_size) <= 8 * self.network.blocks:
+            raise ValueError(
+                f"image_size is {min(self.image_size)}; padding 'start' reflects {8 * self.network.blocks} pixels, "
+                "so it must be larger"
+            )
         if sum(v is not None for v in (self.steps, self.epochs, self.minutes)) > 1:
             raise ValueError("steps, epochs and minutes all set the length of a run; give one of them")
         if len(self.batch_size) not in (1, len(self.image_size)):

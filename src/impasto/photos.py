@@ -5,11 +5,13 @@ Batches are a pure function of (seed, step), so a resumed run sees what an unint
 
 import io
 import logging
+import math
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from impasto.errors import TrainingError
+from impasto.images import read_picture
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
@@ -47,14 +50,22 @@ class Photo:
 
 
 def find_photos(folder: Path) -> list[Photo]:
-    """Photos under `folder` and in its .tar shards, in the order of their names; raises TrainingError without any."""
+    """Photos under `folder` and in its .tar shards, in the order of their names; raises TrainingError without any.
+
+    What is hidden, or in a hidden folder, is left out: thumbnails and other programs' notes.
+    """
     if not folder.exists():
         raise TrainingError(f"{folder}: no such folder of photos")
-    files = sorted(p for p in folder.rglob("*") if not p.name.startswith(".")) if folder.is_dir() else [folder]
+    files = sorted(p for p in folder.rglob("*") if not hidden(p.relative_to(folder))) if folder.is_dir() else [folder]
     photos = [photo for path in files for photo in list_photos(path)]
     if not photos:
         raise TrainingError(f"{folder}: no photos found; expected {', '.join(sorted(SUFFIXES))} or .tar files")
     return photos
+
+
+def hidden(path: Path) -> bool:
+    """Whether a name on the path begins with a dot."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def list_photos(path: Path) -> Iterator[Photo]:
@@ -65,7 +76,7 @@ def list_photos(path: Path) -> Iterator[Photo]:
         try:
             with tarfile.open(path, "r:") as shard:
                 for m in shard:
-                    if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES:
+                    if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES and not hidden(Path(m.name)):
                         yield Photo(path, m.offset_data, m.size, m.name)
         except (tarfile.TarError, OSError) as error:
             raise TrainingError(f"{path}: cannot be read as a tar shard ({error}); repack or remove it") from error
@@ -92,21 +103,17 @@ class Crops:
         return np.stack([self.crop(first + i, size, *rng.random(4)) for i in range(count)])
 
     def crop(self, position: int, size: int, zoom: float, across: float, down: float, flip: float) -> Batch:
-        """A crop of the photo at `position` of the endless, shuffled sequence."""
-        for offset in range(len(self.photos)):
-            index = self.index(position + offset)
+        """A crop of the photo at `position` of the endless sequence, which shuffles anew in every epoch."""
+        epoch, place = divmod(position, len(self.photos))
+        order = permutation(len(self.photos), self.seed, epoch)
+        for index in map(int, chain(order[place:], order[:place])):
             if index in self.unreadable:
                 continue
             try:
                 return cut(self.photos[index].read(), size, zoom, across, down, flip)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            except Exception as error:  # noqa: BLE001 - over broken bytes a decoder may raise anything
                 self.reject(index, error)
-        raise TrainingError("none of the photos can be read")
-
-    def index(self, position: int) -> int:
-        """Photo at a position of the sequence, which shuffles anew in every epoch."""
-        epoch, place = divmod(position, len(self.photos))
-        return int(permutation(len(self.photos), self.seed, epoch)[place])
+        raise TrainingError(f"none of the {len(self.photos)} photos can be read, {self.photos[0]} for one")
 
     def reject(self, index: int, error: Exception) -> None:
         """Note a photo that cannot be read, and stop when they are too many."""
@@ -128,14 +135,12 @@ def permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
 def cut(data: bytes, size: int, zoom: float, across: float, down: float, flip: float) -> Batch:
     """Decode and cut a square to uint8 (size, size, 3); of a large JPEG a reduced image is decoded.
 
-    All in [0, 1): `zoom` from the closest view to the whole short side, `across` and `down` the place, `flip` above
-    one half mirrors. A photo smaller than `size` is enlarged.
+    All in [0, 1): `zoom` from the whole short side to the photo's own pixels, `across` and `down` the place, `flip`
+    from one half mirrors. A photo smaller than `size` is enlarged.
     """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         side = size * max(1.0, min(image.size) / size) ** zoom  # short side of the photo when the crop is `size`
-        scale = max(1.0, min(image.size) / side)
-        image.draft("RGB", (round(image.width / scale), round(image.height / scale)))
-        rgb = image.convert("RGB")
+    rgb = Image.fromarray(read_picture(data, shrink_to=math.ceil(side)).pixels)
     edge = min(rgb.size) * size / side
     left, top = across * (rgb.width - edge), down * (rgb.height - edge)
     box = (left, top, left + edge, top + edge)

@@ -10,6 +10,8 @@ from impasto.errors import DeviceError, MissingExtraError, StyleError
 Floats = npt.NDArray[np.float32]
 DEVICES: Final = ("auto", "cpu", "gpu")
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
+ONNX_START: Final = b"\x08"
+"""Of every ONNX file: the key of its first field, the version."""
 OPENVINO_PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -54,6 +56,8 @@ def load_model(data: bytes, source: str) -> Model:
 
     core = openvino.Core()
     try:
+        if data[:1] != ONNX_START:
+            raise ValueError("not ONNX")  # noqa: TRY301 - OpenVINO reads other formats too
         return Model(core, core.read_model(data))
     except Exception as error:
         raise StyleError(f"{source}: not a readable ONNX file; is it complete, and a style?") from error
@@ -110,8 +114,11 @@ class TorchRuntime:
             with torch.inference_mode():
                 x = torch.from_numpy(image).to(self.device, self.dtype, memory_format=torch.channels_last)
                 return self.net(x).float().cpu().numpy()  # type: ignore[no-any-return]
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(f"{self.device}: out of memory; try --max-side, or --device cpu") from error
+        except RuntimeError as error:  # out of memory, most of the time; only CUDA's has a class of its own
+            height, width = image.shape[2:]
+            raise DeviceError(
+                f"{self.device}: failed on a {width} x {height} image ({first_line(error)}); try --max-side, or the CPU"
+            ) from error
 
 
 def make_runtime(data: bytes, device: str = "auto", precision: str = "auto") -> Runtime:

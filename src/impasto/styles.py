@@ -23,8 +23,8 @@ FORMAT = 1
 KEY = "impasto"
 """Metadata property that holds the spec."""
 MAX_BYTES = 256 << 20
-EXTERNAL = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
-"""How every encoder, an unusual one too, writes the key of a tensor's external file."""
+EXTERNAL = re.compile(rb"(\x08|\x88[\x80-\xff]*[\x00-\x7f])location")
+"""How every encoder, an unusual one too, writes the key of a tensor's external file: its length of 8, and itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,10 @@ class StyleSpec:
             ValueError: The text is not a spec, or of a newer format.
 
         """
-        data = json.loads(text)
+        try:
+            data = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("its description is nested too deeply") from error
         if not isinstance(data, dict) or not isinstance(data.get("format"), int):
             raise ValueError("not a style's description")  # noqa: TRY004 - the text is wrong, not a type
         if data["format"] > FORMAT:
@@ -85,10 +88,22 @@ class StyleSpec:
             entries = tuple(StyleEntry(**known(StyleEntry, e)) for e in data["entries"])
             spec = cls(**known(cls, data) | {"entries": entries})
         except (KeyError, TypeError) as error:
-            raise ValueError(f"its description is incomplete ({error})") from error
-        if not entries or not 1 <= spec.multiple <= 64 or not 1 <= spec.min_size <= 1024:
-            raise ValueError("its description is out of range")
+            raise ValueError(f"its description is incomplete ({' '.join(str(error).split())})") from error
+        spec.check()
         return spec
+
+    def check(self) -> None:
+        """Raise a ValueError for values of the wrong type or out of range, which a foreign file may hold."""
+        texts = [self.architecture, *(value for entry in self.entries for value in asdict(entry).values())]
+        sizes = (self.multiple, self.min_size)
+        if not all(isinstance(t, str) and (t.isprintable() or not t) for t in texts):
+            raise ValueError("its description has something else where there should be a line of text")
+        if not all(isinstance(m, Mapping) for m in (self.arguments, self.recipe, self.figures)):
+            raise ValueError("its description has something else where there should be names and values")
+        if not self.entries or not all(entry.name for entry in self.entries):
+            raise ValueError("its description names no style")
+        if not all(type(s) is int for s in sizes) or not 1 <= sizes[0] <= 64 or not 1 <= sizes[1] <= 1024:
+            raise ValueError(f"its description is out of range (multiple {sizes[0]}, min_size {sizes[1]})")
 
 
 def known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,11 +139,13 @@ def read_style(path: str | Path) -> Style:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise StyleError(f"{path}: larger than any style ({MAX_BYTES >> 20} MiB); is it a style file?")
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            large = path.stat().st_size > MAX_BYTES
+            data = b"" if large else stream.read(MAX_BYTES + 1)  # a device states no size
     except OSError as error:
         raise StyleError(f"{path}: cannot read the style file ({error.strerror})") from error
+    if large or len(data) > MAX_BYTES:
+        raise StyleError(f"{path}: larger than any style ({MAX_BYTES >> 20} MiB); is it a style file?")
     return Style(parse_style(data, str(path)), data, str(path))
 
 
@@ -188,13 +205,13 @@ def load_style(name: str | Path) -> Style:
     """
     path = find_style(name)
     try:
-        stamp = path.stat().st_mtime_ns
+        status = path.stat()
     except OSError as error:
         raise StyleError(f"{path}: cannot read the style file ({error.strerror})") from error
-    return cached_style(path.resolve(), stamp)
+    return cached_style(path.resolve(), (status.st_mtime_ns, status.st_size, status.st_ino))
 
 
 @lru_cache(maxsize=4)
-def cached_style(path: Path, _stamp: int) -> Style:
+def cached_style(path: Path, _stamp: tuple[int, ...]) -> Style:
     """Keep the last few styles compiled; a changed file is loaded anew."""
     return read_style(path)

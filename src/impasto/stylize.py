@@ -1,17 +1,21 @@
 """The verb: a photograph and a style in, a painting out."""
 
+from __future__ import annotations
+
 import dataclasses
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from impasto.colors import COLORS, blend, keep_colors
-from impasto.images import Picture, Pixels, fit, from_network, resize, to_network
-from impasto.runtimes import Floats, Runtime
+from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
 from impasto.styles import Style, StyleSpec, load_style
 
-ImageT = TypeVar("ImageT", Pixels, Picture)
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from impasto.images import Pixels
+    from impasto.runtimes import Floats, Runtime
 
 
 def stylize(
@@ -32,10 +36,11 @@ def stylize(
     painted, resized to the image. `max_side`: a larger image is first reduced to it, and stays so.
 
     Raises:
-        ValueError: An argument is out of range.
+        ValueError: An argument is out of range, or the image or mask is not such an array.
         ImpastoError: The style or the device cannot be used.
 
     """
+    check_image(image)
     check(strength, colors, mask, max_side)
     if max_side is not None:
         image = fit(image, max_side)
@@ -45,14 +50,25 @@ def stylize(
     return paint(image, style, strength, colors, mask, device, precision)
 
 
+def check_image(image: object) -> None:
+    """Raise a ValueError for what is neither uint8 (H, W, 3) nor a `Picture` of that."""
+    pixels = image.pixels if isinstance(image, Picture) else image
+    if not isinstance(pixels, np.ndarray):
+        raise ValueError(f"image is a {type(image).__name__}; it must be a Picture or uint8 (height, width, 3)")  # noqa: TRY004
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"image is {pixels.dtype} {pixels.shape}; it must be uint8 (height, width, 3), RGB, not empty")
+
+
 def check(strength: float, colors: str, mask: Pixels | None, max_side: int | None) -> None:
     """Raise a ValueError for an argument that is out of range, before any work is done."""
     if not 0 <= strength <= 1:
         raise ValueError(f"strength is {strength}; it must be from 0 (the photo) to 1 (the painting)")
     if colors not in COLORS:
         raise ValueError(f"colors is {colors!r}; it must be one of {', '.join(COLORS)}")
-    if mask is not None and (mask.ndim != 2 or mask.dtype != np.uint8):
-        raise ValueError(f"mask is {mask.dtype} {mask.shape}; it must be uint8 (height, width)")
+    if mask is not None and not isinstance(mask, np.ndarray):
+        raise ValueError(f"mask is a {type(mask).__name__}; it must be uint8 (height, width)")
+    if mask is not None and (mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size):
+        raise ValueError(f"mask is {mask.dtype} {mask.shape}; it must be uint8 (height, width), not empty")
     if max_side is not None and max_side < 1:
         raise ValueError(f"max_side is {max_side}; it must be at least 1 pixel")
 
@@ -71,7 +87,7 @@ def paint(
         style = load_style(style)
     runtime = style.runtime(device, precision)
     if strength == 0:
-        return photo
+        return photo.copy()
     painted = keep_colors(run(photo, runtime, style.spec), photo, colors)
     if mask is None:
         return blend(painted, photo, strength)
@@ -94,5 +110,5 @@ def run(photo: Pixels, runtime: Runtime, spec: StyleSpec) -> Pixels:
 
 def pad(image: Floats, spec: StyleSpec) -> Floats:
     """Reflect (1, 3, H, W) at its right and lower border up to the spec's least size and multiple."""
-    below, right = (max(-(-s // spec.multiple) * spec.multiple, spec.min_size) - s for s in image.shape[2:])
+    below, right = (-(-max(s, spec.min_size) // spec.multiple) * spec.multiple - s for s in image.shape[2:])
     return np.pad(image, ((0, 0), (0, 0), (0, below), (0, right)), mode="reflect") if below or right else image

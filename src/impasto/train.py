@@ -6,11 +6,12 @@ average of the weights, bfloat16 arithmetic, and loss networks that may share th
 
 import copy
 import dataclasses
+import io
 import json
 import logging
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from impasto.config import TrainConfig, parse_weighted, to_json
-from impasto.errors import TrainingError
+from impasto.errors import DeviceError, ImageError, TrainingError
 from impasto.export import export_style, make_spec
 from impasto.files import atomic_write
 from impasto.images import read_image, resize
@@ -37,14 +38,20 @@ DEFAULT_STEPS = 8000
 HELD_OUT = 4
 """Photos kept for the samples when no validation folder is given."""
 SAMPLE_SIDE = 384
+NARROWEST = 32
+"""Pixels below which the deepest layers of a loss network have no room for a painting."""
+FLAT = 1e-4
+"""Total variation of a painting of hardly one colour; that of a flatter one is taken for this."""
 MAX_ROLLBACKS = 8
 ABOUT = ("name", "title", "artist", "year", "rights")
 """Settings that only describe the style."""
 FREE_TO_CHANGE = frozenset(
     {"output", "checkpoint_dir", "resume", "validation", "log_interval", "sample_interval", "checkpoint_interval"}
-    | {"tensorboard", "device", "precision", "steps", "epochs", "minutes", "photos", "painting", "loss_network", *ABOUT}
+    | {"tensorboard", "device", "precision", "steps", "epochs", "minutes", "photos", *ABOUT}
 )
 """Settings that may differ between the run that left a checkpoint and the one that continues it."""
+MOVABLE = frozenset({"painting", "loss_network"})
+"""Settings that are files, which may have moved since but not changed their names."""
 
 log = logging.getLogger(__name__)
 NetT = TypeVar("NetT", bound=nn.Module)
@@ -87,6 +94,7 @@ def train(config: TrainConfig) -> Generator[Step]:
     run = Run(config)
     run.open()
     event = run.resume()
+    run.trim_log()
     try:
         with Prefetch(Crops(run.photos, config.seed)) as photos:
             while run.progress < 1:
@@ -111,7 +119,7 @@ class Run:
         self.dtype = pick_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.net = channels_last(TransformerNet(config.network).to(self.device))
-        self.average = copy.deepcopy(self.net).requires_grad_(False)
+        self.average = copy.deepcopy(self.net).requires_grad_(False).eval()  # a sample must not move batch statistics
         self.optimizer = torch.optim.Adam(self.net.parameters(), config.learning_rate)
         self.content_weights = parse_weighted(config.content_layers, "content_layers")
         self.style_weights = parse_weighted(config.style_layers, "style_layers")
@@ -122,26 +130,47 @@ class Run:
         self.rate_scale = 1.0
 
     def open(self) -> None:
-        """Load what the losses need and make the folder."""
+        """Load what the losses and the samples need and make the folders."""
         c = self.config
         networks = [load_loss_network(source, pooling=c.pooling) for source in c.loss_network]
         self.loss_network = channels_last(LossNetwork(networks).to(self.device))
         self.grams, self.painting_tv = self.painting_targets()
         self.loss_network.to(dtype=self.dtype)
-        try:
-            c.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(f"{c.folder}: cannot make the checkpoint folder ({error.strerror})") from error
+        self.samples = self.read_samples()
+        for folder in (c.folder, c.output.parent):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise TrainingError(f"{folder}: cannot make the folder ({error.strerror})") from error
         self.good = self.state()
 
     @torch.no_grad()
     def painting_targets(self) -> tuple[dict[str, Tensor], float]:
         """Gram matrices of the painting by layer (1, C, C), averaged over the style sizes, and its total variation."""
-        painting = read_image(self.config.painting)
-        images = [to_tensor(scale_to(painting, side)).to(self.device) for side in self.config.style_size]
-        features = [self.loss_network(image, self.style_weights) for image in images]
+        painting, sizes = read_image(self.config.painting), self.config.style_size
+        images = [to_tensor(scale_to(painting, side)).to(self.device) for side in sizes]
+        if (narrow := min(min(image.shape[2:]) for image in images)) < NARROWEST:
+            raise TrainingError(
+                f"{self.config.painting}: {narrow} pixels narrow at a style size of {min(sizes)}, "
+                f"which leaves less than {NARROWEST}; crop the painting or enlarge the style size"
+            )
+        layers = self.content_weights | self.style_weights  # those of the content only to find out what is missing
+        features = [self.loss_network(image, layers) for image in images]
         grams = {k: torch.stack([gram(f[k]) for f in features]).mean(0) for k in self.style_weights}
-        return grams, float(torch.stack([total_variation(image) for image in images]).mean())
+        return grams, max(FLAT, float(torch.stack([total_variation(image) for image in images]).mean()))
+
+    def read_samples(self) -> list[Batch]:
+        """Validation photos, reduced; those that cannot be read, or are a mere strip, are skipped."""
+        images, least = [], self.spec().min_size
+        for photo in self.validation:
+            try:
+                images.append(scale_to(read_image(photo.read()), SAMPLE_SIDE, multiple=4))
+            except (OSError, ImageError) as error:
+                log.warning("skipped %s: %s", photo, error)
+        images = [image for image in images if min(image.shape[:2]) >= least]
+        if not images:
+            raise TrainingError(f"none of the photos for samples can be used, {self.validation[0]} for one")
+        return images
 
     @property
     def progress(self) -> float:
@@ -269,9 +298,11 @@ class Run:
     def save(self) -> Path:
         """Write a checkpoint, whole or not at all."""
         self.good = self.state()
+        data = io.BytesIO()  # PyTorch's writer hides the OSError of a full disk
+        torch.save(self.good, data)
         try:
             with atomic_write(self.checkpoint) as stream:
-                torch.save(self.good, stream)
+                stream.write(data.getbuffer())
         except OSError as error:
             raise TrainingError(f"{self.checkpoint}: cannot write the checkpoint ({error.strerror})") from error
         return self.checkpoint
@@ -297,44 +328,58 @@ class Run:
     def roll_back(self) -> str:
         """Return to the last good state with half the learning rate."""
         self.rollbacks += 1
+        scale, bad = self.rate_scale, self.step_count
+        self.load(self.good)  # before giving up too: the bad state must not become the checkpoint
         if self.rollbacks > MAX_ROLLBACKS:
-            raise TrainingError(f"the loss is not a number even at {self.rate_scale:g} of the learning rate; lower it")
-        scale, bad = self.rate_scale / 2, self.step_count
-        self.load(self.good)
-        self.rate_scale = scale
+            raise TrainingError(f"the loss is not a number even at {scale:g} of the learning rate; lower it")
+        self.rate_scale = scale / 2
         return f"loss is not a number: back from step {bad} to {self.step_count}, learning rate halved"
 
     @torch.no_grad()
     def sample(self) -> Path:
         """Write a sheet of the validation photos above their painted versions."""
         columns = []
-        for photo in self.validation:
-            image = to_tensor(scale_to(read_image(photo.read()), SAMPLE_SIDE, multiple=4)).to(self.device)
+        for pixels in self.samples:
+            image = to_tensor(pixels).to(self.device)
             painted = self.average(image)
             columns.append(torch.cat([image, painted.clamp(0, 1)], 2)[0])
         height = max(c.shape[1] for c in columns)
         sheet = torch.cat([nn.functional.pad(c, (0, 8, 0, height - c.shape[1]), value=1.0) for c in columns], 2)
         path = self.config.folder / f"sample-{self.step_count:06d}.jpg"
-        pixels = (sheet.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy()
+        picture = Image.fromarray((sheet.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy())
         try:
             with atomic_write(path) as stream:
-                Image.fromarray(pixels).save(stream, "JPEG", quality=92)
+                picture.save(stream, "JPEG", quality=92)
         except OSError as error:
             raise TrainingError(f"{path}: cannot write the sample ({error.strerror})") from error
         return path
+
+    @property
+    def log_file(self) -> Path:
+        """The JSON-lines log."""
+        return self.config.folder / "log.jsonl"
+
+    def trim_log(self) -> None:
+        """Leave in the log what led up to here: the last steps of a killed run are trained, and logged, again."""
+        try:
+            lines = self.log_file.read_bytes().splitlines(keepends=True) if self.log_file.exists() else []
+            kept = [line for line in lines if 0 < logged_step(line) <= self.step_count]
+            if kept != lines:
+                with atomic_write(self.log_file) as stream:
+                    stream.writelines(kept)
+        except OSError as error:
+            raise TrainingError(f"{self.log_file}: cannot write the log ({error.strerror})") from error
 
     def record(self, step: Step) -> None:
         """Append to the JSON-lines log, and to TensorBoard, what is due."""
         if not (step.event or step.sample or self.due(self.config.log_interval)):
             return
-        line = {
-            k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(step).items() if v not in (None, "")
-        }
+        line = {k: to_plain(v) for k, v in dataclasses.asdict(step).items() if v not in (None, "")}
         try:
-            with (self.config.folder / "log.jsonl").open("a") as stream:
+            with self.log_file.open("a") as stream:
                 stream.write(json.dumps(line) + "\n")
         except OSError as error:
-            raise TrainingError(f"{self.config.folder}: cannot write the log ({error.strerror})") from error
+            raise TrainingError(f"{self.log_file}: cannot write the log ({error.strerror})") from error
         if self.config.tensorboard:
             self.write_events(step)
 
@@ -389,21 +434,28 @@ def count_steps(config: TrainConfig, photos: int) -> int:
 
 def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
     """Raise a TrainingError when a checkpoint was left by a run with other settings."""
-    changed = [
-        f"{k} was {old.get(k)}, is {new.get(k)}" for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k)
-    ]
-    changed = [text for text in changed if text.split()[0] not in FREE_TO_CHANGE]
+    keys = sorted((old.keys() | new.keys()) - FREE_TO_CHANGE)
+    pairs = {k: (names(old[k]), names(new[k])) if k in MOVABLE else (old.get(k), new.get(k)) for k in keys}
+    changed = [f"{k} was {before}, is {now}" for k, (before, now) in pairs.items() if before != now]
     if changed:
         raise TrainingError(
             f"{path}: of a run with other settings ({'; '.join(changed)}); pass --no-resume to start afresh"
         )
 
 
+def names(files: str | Sequence[str]) -> list[str]:
+    """Names of files, without folders and suffixes."""
+    return [Path(file).stem for file in ([files] if isinstance(files, str) else files)]
+
+
 def pick_device(device: str) -> str:
-    """Device for ``auto``: the best there is."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    """Device for ``auto``: the best there is; raises DeviceError for one that is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, usable in there.items() if usable)
+    if not there[device]:
+        raise DeviceError(f"PyTorch finds no {device} device here; choose another --device, or auto")
+    return device
 
 
 def pick_precision(precision: str, device: torch.device) -> torch.dtype:
@@ -413,6 +465,21 @@ def pick_precision(precision: str, device: torch.device) -> torch.dtype:
         fast = {"cpu": cpu, "cuda": torch.cuda.is_available() and torch.cuda.is_bf16_supported()}
         precision = "bfloat16" if fast.get(device.type, False) else "float32"
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def logged_step(line: bytes) -> int:
+    """Step of a line of the log; 0 where it is broken off."""
+    try:
+        return int(json.loads(line)["step"]) if line.endswith(b"\n") else 0
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def to_plain(value: Any) -> Any:
+    """A value as JSON knows it: a path as text, what is not a number as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
 
 
 def scale_to(image: Batch, side: int, *, multiple: int = 1) -> Batch:

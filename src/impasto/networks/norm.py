@@ -48,7 +48,7 @@ class ChannelsLastNorm(torch.autograd.Function):
         return scale_shift(x, scale, bias - mean * scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]  # noqa: D102
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: D102
         x, weight, mean, deviation = ctx.saved_tensors
         count = x.shape[2] * x.shape[3]
         grad = grad.contiguous(memory_format=torch.channels_last)
@@ -69,7 +69,7 @@ def scale_shift(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     width = x.shape[3]
     row_scale, row_shift = rows(scale, width, x.dtype), rows(shift, width, x.dtype)
     out = torch.addcmul(row_shift, x.permute(0, 2, 3, 1).flatten(2), row_scale)
-    return out.unflatten(2, (width, -1)).permute(0, 3, 1, 2)
+    return out.view(*out.shape[:2], width, -1).permute(0, 3, 1, 2)
 
 
 def rows(value: Tensor, width: int, dtype: torch.dtype) -> Tensor:

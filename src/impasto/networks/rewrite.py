@@ -17,14 +17,21 @@ from impasto.networks.transformer import TransformerNet, UpsampleNorm
 def for_inference(net: TransformerNet) -> TransformerNet:
     """Copy of `net` in evaluation mode that computes the same faster; it cannot be trained or loaded into.
 
-    Zero padding is left as it is: only reflection at the border of a doubled map is replication on the small one.
+    A zero-padded resize convolution is left as it is: only reflection at the border of the doubled map has an equal
+    on the small one, replication.
     """
     net = copy.deepcopy(net).eval().requires_grad_(False)
     for layer in net.decoder:
-        if isinstance(layer, UpsampleNorm) and layer.resize and layer.conv.padding_mode == "reflect":
-            layer.resize, layer.conv = False, UpsampleConv(layer.conv)
+        if isinstance(layer, UpsampleNorm):
+            rewrite_upsampling(layer)
     net.output = BlockConv(net.output)  # type: ignore[assignment]
     return net
+
+
+def rewrite_upsampling(layer: UpsampleNorm) -> None:
+    """Replace resize and convolution by one convolution on the small map, where that is exact."""
+    if layer.resize and isinstance(layer.conv, nn.Conv2d) and layer.conv.padding_mode == "reflect":
+        layer.resize, layer.conv = False, UpsampleConv(layer.conv)
 
 
 class UpsampleConv(nn.Module):

@@ -3,7 +3,7 @@
 Images are RGB in [0, 1]. Checkpoints that see other ranges are converted by folding theirs into the outer convolutions.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class TransformerNet(nn.Module):
 def conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: str = "reflect") -> nn.Conv2d:
     """Convolution that keeps the size (divided by `stride`), or with ``valid`` padding none."""
     size = 0 if padding == "valid" else kernel // 2
-    mode = "reflect" if padding == "reflect" else "zeros"
+    mode: Literal["reflect", "zeros"] = "reflect" if padding == "reflect" else "zeros"
     return nn.Conv2d(inputs, outputs, kernel, stride, size, padding_mode=mode)
 
 

@@ -81,7 +81,7 @@ def conv(state: Mapping[str, Tensor], name: str, padding: str = "zeros") -> nn.C
     # Without memory at first: initialising takes time and draws from the random state that training is seeded with.
     layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], padding=weight.shape[2] // 2, device="meta")
     if weight.shape[2] > 1:
-        layer.padding_mode = padding
+        layer.padding_mode = padding  # type: ignore[assignment]
     layer.load_state_dict({"weight": weight, "bias": bias}, assign=True)
     return layer
 
@@ -97,7 +97,7 @@ class LossNetwork(nn.Module):
 
     def __init__(self, networks: Sequence[VGG]) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(networks)
+        self.networks: Sequence[VGG] = nn.ModuleList(networks)  # type: ignore[assignment]
 
     def forward(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         """RGB (N, 3, H, W) in [0, 1] -> features by layer, each (N, C, H', W').
