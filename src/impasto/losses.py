@@ -1,8 +1,9 @@
 """The losses of Gatys et al. 2015 and Johnson et al. 2016, as pure functions that return one number an image, (N,).
 
-Content and style are **relative** by default: the squared distance to the target divided by the target's own square.
-They are 1 for an empty map whatever the painting, the layers and the loss network, so that one set of weights fits all.
-``relative=False`` gives Johnson's absolute forms: squared distance divided by C H W, Gram matrices divided by C.
+Content and style are **relative** by default: the squared distance to the target divided by the target's own square (of
+the content, the batch's mean). They are 1 for an empty map whatever the painting, the layers and the loss network, so
+that one set of weights fits all. ``relative=False`` gives Johnson's absolute forms: squared distance divided by C H W,
+Gram matrices divided by C.
 """
 
 from collections.abc import Mapping
@@ -33,9 +34,13 @@ def total_variation(image: Tensor) -> Tensor:
 
 
 def distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:
-    """Squared distance of two feature maps, an image at a time, over the target's own square or over C H W."""
+    """Squared distance of two feature maps, an image at a time, over the mean square of the targets or over C H W.
+
+    Over the mean of the batch, not each its own: else a crop of empty sky, whose features are next to nothing, would
+    outweigh all others and stay unpainted.
+    """
     squares = (features.float() - target.float()).square().sum((1, 2, 3))
-    return squares / (target.float().square().sum((1, 2, 3)) + TINY if relative else target[0].numel())
+    return squares / (target.float().square().sum((1, 2, 3)).mean() + TINY if relative else target[0].numel())
 
 
 def gram_distance(value: Tensor, target: Tensor, *, relative: bool) -> Tensor:
