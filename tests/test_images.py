@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from impasto import images
+from impasto import decoding, images
 from impasto.errors import ImageError, MissingExtraError
 from impasto.images import (
     READ_SUFFIXES,
@@ -530,7 +530,7 @@ def test_the_output_says_that_it_is_srgb(kind: str) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_same_picture_makes_the_same_bytes(kind: str) -> None:
     first = written(smooth(), kind)
-    images._srgb_profile.cache_clear()
+    decoding.srgb_profile.cache_clear()
     assert written(smooth(), kind) == first
 
 

@@ -14,16 +14,15 @@ import io
 import math
 import re
 import struct
-import warnings
 import zlib
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from PIL import Image
 
+from impasto.decoding import read_exif, split_alpha, srgb_profile, to_srgb
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.files import atomic_write
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
-    from PIL import ImageCms, ImageFile
+    from PIL import ImageFile
 
     Pixels = npt.NDArray[np.uint8]
     DeepPixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -76,7 +75,6 @@ _ENCODERS: dict[str, dict[str, Any]] = {
 }
 _MAX_WRITTEN_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
 
-_ORIENTATION, _EXIF_IFD, _GPS_IFD, _COLOR_SPACE = 0x0112, 0x8769, 0x8825, 0xA001
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -86,13 +84,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Description, make, model, date, artist, host computer, copyright; the rest of that directory describes the old file.
-_KEPT_TAGS = (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x013C, 0x8298)
-# Maker note (its offsets break when moved); sizes, positions and densities in pixels; encoding, colour space, identity.
-_DROPPED_EXIF_TAGS = frozenset(
-    (0x927C, 0xA002, 0xA003, 0xA005, 0x9214, 0xA214, 0xA20E, 0xA20F, 0xA210, 0x9101, 0x9102, 0xA001, 0xA500, 0xA420)
-)
-_MAX_EXIF_BYTES = 65_000  # a JPEG segment holds 65,533
 
 _READ_REMEDIES = {
     errno.ENOENT: "there is no such file; check the path",
@@ -260,9 +251,9 @@ def _check_size(size: tuple[int, int], max_pixels: int, max_side: int) -> None:
 
 def _to_picture(image: Image.Image, name: str) -> Picture:
     """Turn a loaded image of any mode into 8-bit sRGB, upright."""
-    orientation, exif = _read_exif(image)
-    color, alpha = _split_alpha(image)
-    color = _to_srgb(color, image.info.get("icc_profile"), name)
+    orientation, exif = read_exif(image)
+    color, alpha = split_alpha(image)
+    color = to_srgb(color, image.info.get("icc_profile"), name)
     if (turn := _TURNS.get(orientation)) is not None:  # flipping left and right is number 0
         color = color.transpose(turn)
         alpha = alpha and alpha.transpose(turn)
@@ -278,114 +269,6 @@ def _to_dpi(value: object) -> float | None:
         if 1 <= horizontal <= 65_535 and math.isclose(horizontal, vertical, rel_tol=0.01):
             return horizontal
     return None
-
-
-# --------------------------------------------------------------------------------------------- metadata and colour
-
-
-def _read_exif(image: Image.Image) -> tuple[int, bytes]:
-    """Return the orientation (1 is upright) and the EXIF block of what stays true."""
-    orientation, exif = 1, b""
-    with contextlib.suppress(Exception):  # a broken block costs its metadata, never the picture
-        tags = image.getexif()
-        orientation = tags.get(_ORIENTATION, 1)
-        exif = _true_exif(tags)
-    return orientation, exif
-
-
-def _true_exif(tags: Image.Exif) -> bytes:
-    """Rebuild an EXIF block from what holds for any rendering of the same photograph."""
-    kept = Image.Exif()
-    kept.update({tag: tags[tag] for tag in _KEPT_TAGS if tag in tags})
-    if shot := {tag: value for tag, value in tags.get_ifd(_EXIF_IFD).items() if tag not in _DROPPED_EXIF_TAGS}:
-        kept[_EXIF_IFD] = shot | {_COLOR_SPACE: 1}  # sRGB
-    if place := tags.get_ifd(_GPS_IFD):
-        kept[_GPS_IFD] = place
-    block = kept.tobytes() if len(kept) else b""
-    return block if len(block) <= _MAX_EXIF_BYTES else b""
-
-
-def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Return the colours as one of the modes L, RGB, CMYK and LAB, and alpha as L where there is any."""
-    key = image.info.get("transparency")
-    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-        seen = np.where(np.asarray(image) == key, 0, 255).astype(np.uint8) if isinstance(key, int) else None
-        return _to_8_bits(image), None if seen is None else Image.fromarray(seen)
-    if isinstance(key, tuple) and max(key) > 255:  # of a 16-bit PNG, whose pixels Pillow has cut to their upper bytes
-        image.info["transparency"] = tuple(number >> 8 for number in key)
-    if not image.has_transparency_data:
-        mode = {"1": "L"}.get(image.mode, "RGB")
-        return image if image.mode in {"L", "RGB", "CMYK", "LAB"} else image.convert(mode), None
-    mode = "L" if image.mode in {"1", "L", "LA", "La"} else "RGB"
-    image = image.convert(mode + "A")
-    return image.convert(mode), image.getchannel("A")
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Bring 16-bit, 32-bit and floating-point grey to 8 bits.
-
-    16-bit files use their whole range. The others do not state theirs: white is the first of 1, 255 and 65535 that
-    holds the largest value, or that value. Negative values and NaN are black.
-    """
-    values = np.asarray(image)
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((values >> 8).astype(np.uint8))
-    top = float(values.max(where=np.isfinite(values), initial=0))
-    white = next((level for level in (1, 255, 65_535) if top <= level), top)
-    scaled = values.astype(np.float32) * np.float32(255 / white)
-    return Image.fromarray(np.rint(np.fmin(np.fmax(scaled, 0), 255)).astype(np.uint8))
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None, name: str) -> Image.Image:
-    """Convert L, RGB, CMYK or LAB to RGB in sRGB, by the embedded profile where there is one."""
-    if image.mode == "LAB" or (profile and profile != _srgb_profile()):
-        from PIL import ImageCms
-
-        try:
-            stated = ImageCms.createProfile("LAB") if image.mode == "LAB" else io.BytesIO(profile or b"")
-            return _transformed(image, ImageCms.ImageCmsProfile(stated))
-        except (ImageCms.PyCMSError, OSError, TypeError, ValueError) as error:
-            message = f"{name}: the embedded colour profile is broken ({error}); the colours are taken as sRGB"
-            warnings.warn(message, UserWarning, stacklevel=4)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _transformed(image: Image.Image, space: ImageCms.ImageCmsProfile) -> Image.Image:
-    """Convert ``image`` from ``space`` to sRGB; the same image where that changes nothing."""
-    from PIL import ImageCms
-
-    transform = ImageCms.buildTransform(
-        space,
-        ImageCms.createProfile("sRGB"),
-        image.mode,
-        "RGB",
-        ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    if image.mode == "RGB":  # most profiles are sRGB under some name: try 4096 colours before millions of pixels
-        probe = _probe()
-        changed = np.asarray(ImageCms.applyTransform(probe, transform), np.int16) - np.asarray(probe, np.int16)
-        if np.abs(changed).max() <= 2:
-            return image
-    converted = ImageCms.applyTransform(image, transform)
-    assert converted is not None  # noqa: S101 (None is for in-place conversion)
-    return converted
-
-
-@lru_cache(maxsize=1)
-def _probe() -> Image.Image:
-    """Return an image of 4096 colours spread over the RGB cube."""
-    levels = np.arange(0, 256, 17, dtype=np.uint8)
-    return Image.fromarray(np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(64, 64, 3))
-
-
-@lru_cache(maxsize=1)
-def _srgb_profile() -> bytes:
-    """Return an ICC profile of sRGB, the same bytes on every day."""
-    from PIL import ImageCms
-
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]  # the header's time of creation
 
 
 # ---------------------------------------------------------------------------------------------------------- writing
@@ -483,7 +366,7 @@ def _save_options(picture: Picture, kind: str, quality: int | None) -> dict[str,
         options["pnginfo"] = PngInfo()
         options["pnginfo"].add(b"sRGB", b"\0")
     elif kind != "avif":  # Pillow writes AVIF's own code points for sRGB
-        options["icc_profile"] = _srgb_profile()
+        options["icc_profile"] = srgb_profile()
     if picture.exif:
         options["exif"] = picture.exif
     if picture.dpi:
