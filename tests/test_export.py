@@ -120,3 +120,6 @@ def test_a_file_of_another_shape_does_not_load_back(exported: tuple[TransformerN
     onnx.helper.set_model_props(model, {"impasto": spec.to_json()})
     with pytest.raises(StyleError, match="do not fit a TransformerNet"):
         load_network(model.SerializeToString())
+    onnx.helper.set_model_props(model, {"impasto": spec.to_json().replace('"width"', '"height"')})
+    with pytest.raises(StyleError, match="do not fit a TransformerNet"):
+        load_network(model.SerializeToString())

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 1 a failure of the world, 2 a mistake in the call, 130 and 143 interrupted."""
     tokens = ["./-" if t == "-" else t for t in (sys.argv[1:] if argv is None else argv)]  # the same path, no option
     logging.getLogger("PIL").addHandler(logging.NullHandler())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show is no failure
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: tell(f"warning: {message}")  # not where in the code
         sys.exit(call(tokens))
@@ -84,8 +87,12 @@ def fail(message: str, code: int) -> int:
 
 def tell(message: str) -> None:
     """Print one line on standard error, whatever is in the message."""
-    line = " ".join(message.split())
-    print("impasto:", "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
+    print("impasto:", printable(" ".join(message.split())), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text with what would move the cursor, or cannot be printed at all, written as an escape."""
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text)
 
 
 def forget_stdout() -> None:
@@ -283,7 +290,9 @@ def write_target(target: Path, picture: "Picture", quality: int | None) -> None:
         return
     stream = io.BytesIO()
     write_image(stream, picture, format="PNG")
-    sys.stdout.buffer.write(stream.getvalue())
+    rest = stream.getbuffer()
+    while rest:  # Python's unbuffered streams may take a part only
+        rest = rest[sys.stdout.buffer.write(rest) :]
     sys.stdout.buffer.flush()
 
 
@@ -292,10 +301,8 @@ def report(result: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(result), flush=True)
     elif result["output"] != str(STREAM):
-        print(
-            f"{result['output']}  {result['width']} x {result['height']}  {result['style']}  {result['seconds']:.2f} s",
-            flush=True,
-        )
+        size = f"{result['width']} x {result['height']}"
+        print(printable(f"{result['output']}  {size}  {result['style']}  {result['seconds']:.2f} s"), flush=True)
 
 
 @app.command

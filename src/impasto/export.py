@@ -149,10 +149,10 @@ def load_network(data: bytes) -> nn.Module:
     weights = {}
     for tensor in onnx.load_model_from_string(data).graph.initializer:
         weights[tensor.name.removesuffix(".half")] = torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
-    net = for_inference(TransformerNet(TransformerArgs(**spec.arguments)))
     try:
+        net = for_inference(TransformerNet(TransformerArgs(**spec.arguments)))
         missing = net.load_state_dict(weights, strict=False).missing_keys
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise StyleError(f"style: its weights do not fit a {spec.architecture} ({error})") from error
     if missing := [name for name in missing if not name.endswith("num_batches_tracked")]:
         raise StyleError(f"style: its graph has no weights {', '.join(missing[:3])} of a {spec.architecture}")

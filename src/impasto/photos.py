@@ -26,6 +26,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 BAD_SHARE, BAD_COUNT = 0.01, 50
 """Training stops when more photos than both of these cannot be read."""
 
+FLAT = 2.0
+"""Deviation, of 255, below which a crop is of one colour, and passed over."""
+
 Batch = npt.NDArray[np.uint8]
 log = logging.getLogger(__name__)
 
@@ -110,10 +113,15 @@ class Crops:
             if index in self.unreadable:
                 continue
             try:
-                return cut(self.photos[index].read(), size, zoom, across, down, flip)
+                crop = cut(self.photos[index].read(), size, zoom, across, down, flip)
             except Exception as error:  # noqa: BLE001 - over broken bytes a decoder may raise anything
                 self.reject(index, error)
-        raise TrainingError(f"none of the {len(self.photos)} photos can be read, {self.photos[0]} for one")
+            else:
+                if not is_flat(crop):
+                    return crop
+        raise TrainingError(
+            f"none of the {len(self.photos)} photos can be read and has more than one colour, as {self.photos[0]}"
+        )
 
     def reject(self, index: int, error: Exception) -> None:
         """Note a photo that cannot be read, and stop when they are too many."""
@@ -130,6 +138,11 @@ class Crops:
 def permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     """Order of the photos in an epoch."""
     return np.random.default_rng((seed, epoch, count)).permutation(count)
+
+
+def is_flat(crop: Batch) -> bool:
+    """Whether a crop (size, size, 3) is of one colour: instance normalisation's gradient explodes on it."""
+    return bool(crop.std((0, 1)).max() < FLAT)
 
 
 def cut(data: bytes, size: int, zoom: float, across: float, down: float, flip: float) -> Batch:

@@ -1,5 +1,6 @@
 """Where a style's network runs: OpenVINO on CPUs and Intel GPUs, PyTorch on NVIDIA and Apple ones."""
 
+from collections.abc import Collection
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -32,21 +33,29 @@ class Model:
         self.core = core
         self.model = model
 
-    def describe(self, key: str) -> tuple[str | None, dict[str, int], dict[str, int]]:
-        """Metadata text under `key`, and inputs and outputs: name -> channels (-1 where not a known number)."""
+    def describe(self, key: str, names: Collection[str] = ()) -> tuple[str | None, dict[str, int], dict[str, int]]:
+        """Metadata text under `key`, and inputs and outputs: name -> channels (-1 where not a known number).
+
+        What has several names, as after a node that does nothing, goes by the one that is in `names`.
+
+        Raises:
+            ValueError: The text or a name is not UTF-8.
+
+        """
         text = None
         if self.model.has_rt_info(["framework", key]):
             text = str(self.model.get_rt_info(["framework", key]).value)
-        return text, ports(self.model.inputs), ports(self.model.outputs)
+        return text, ports(self.model.inputs, names), ports(self.model.outputs, names)
 
 
-def ports(nodes: list[Any]) -> dict[str, int]:
+def ports(nodes: list[Any], names: Collection[str]) -> dict[str, int]:
     """Name -> channels of a model's inputs or outputs."""
     found = {}
     for node in nodes:
         shape = node.get_partial_shape()
         known = shape.rank.is_static and len(shape) == 4 and shape[1].is_static
-        found[node.get_any_name()] = shape[1].get_length() if known else -1
+        name = min(node.get_names(), key=lambda name: (name not in names, name), default="")
+        found[name] = shape[1].get_length() if known else -1
     return found
 
 

@@ -96,13 +96,13 @@ class StyleSpec:
         """Raise a ValueError for values of the wrong type or out of range, which a foreign file may hold."""
         texts = [self.architecture, *(value for entry in self.entries for value in asdict(entry).values())]
         sizes = (self.multiple, self.min_size)
-        if not all(isinstance(t, str) and (t.isprintable() or not t) for t in texts):
-            raise ValueError("its description has something else where there should be a line of text")
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("its description has something else where there should be text")
         if not all(isinstance(m, Mapping) for m in (self.arguments, self.recipe, self.figures)):
             raise ValueError("its description has something else where there should be names and values")
         if not self.entries or not all(entry.name for entry in self.entries):
             raise ValueError("its description names no style")
-        if not all(type(s) is int for s in sizes) or not 1 <= sizes[0] <= 64 or not 1 <= sizes[1] <= 1024:
+        if not all(type(size) is int for size in sizes) or not 1 <= sizes[0] <= 64 or not 1 <= sizes[1] <= 1024:
             raise ValueError(f"its description is out of range (multiple {sizes[0]}, min_size {sizes[1]})")
 
 
@@ -153,7 +153,11 @@ def parse_style(data: bytes, source: str) -> StyleSpec:
     """Spec of a style file's bytes, checked against its graph; `source` names it in errors (StyleError)."""
     if EXTERNAL.search(data):
         raise StyleError(f"{source}: keeps its weights in another file, which is refused; save it as one file")
-    text, inputs, outputs = load_model(data, source).describe(KEY)
+    model = load_model(data, source)
+    try:
+        text, inputs, outputs = model.describe(KEY, ("image", "stylized"))
+    except ValueError as error:
+        raise StyleError(f"{source}: has names that are not text; fetch or export it again") from error
     if text is None:
         raise StyleError(f"{source}: an ONNX model, but not an Impasto style; make one with impasto train or convert")
     try:

@@ -1,0 +1,235 @@
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import invert_spec
+from impasto import Picture, load_style, stylize
+from impasto.colors import COLORS, keep_colors
+from impasto.errors import DeviceError, StyleError
+from impasto.images import fit, resize, to_network
+from impasto.styles import Style
+
+verb = importlib.import_module("impasto.stylize")  # the module, not the function of its name
+
+Pixels = npt.NDArray[np.uint8]
+Noise = Callable[..., Pixels]
+sides = st.integers(1, 70)
+
+
+@pytest.fixture(scope="module")
+def negative(invert: Path) -> Style:
+    """The style that inverts, in float32 whatever is asked, so that every result is exact."""
+    style = load_style(invert)
+    style._runtimes["auto", "auto"] = style.runtime("cpu", "float32")
+    return style
+
+
+# -------------------------------------------------------------------------------------------------------------- sizes
+
+
+@settings(deadline=None)
+@given(height=sides, width=sides)
+def test_every_size_is_kept_and_exact(negative: Style, noise: Noise, height: int, width: int) -> None:
+    photo = noise(height, width)
+    painted = stylize(photo, negative)
+    assert painted.dtype == np.uint8
+    np.testing.assert_array_equal(painted, 255 - photo)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (70, 1), (2, 3), (7, 9), (16, 16), (17, 16), (101, 75)])
+def test_a_network_gives_every_size(tiny: Path, noise: Noise, size: tuple[int, int]) -> None:
+    assert stylize(noise(*size), tiny).shape == (*size, 3)
+
+
+@pytest.mark.parametrize("size", [(45, 67), (17, 64), (64, 19), (5, 6)])
+def test_the_border_is_that_of_the_reflected_image(tiny: Path, noise: Noise, size: tuple[int, int]) -> None:
+    """Nothing but the photo itself, reflected, is seen beyond the border."""
+    photo = noise(*size)
+    below, right = (max(-(-side // 4) * 4, 8) - side for side in size)
+    larger = np.pad(photo, ((0, below), (0, right), (0, 0)), mode="reflect")
+    assert larger.shape != photo.shape
+    expected = stylize(larger, tiny, precision="float32")[: size[0], : size[1]]
+    np.testing.assert_array_equal(stylize(photo, tiny, precision="float32"), expected)
+
+
+@settings(deadline=None)
+@given(height=sides, width=sides, multiple=st.integers(1, 64), min_size=st.integers(1, 90))
+def test_pad_gives_the_network_what_it_needs(height: int, width: int, multiple: int, min_size: int) -> None:
+    image = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
+    padded = verb.pad(image, replace(invert_spec(), multiple=multiple, min_size=min_size))
+    for side, before in zip(padded.shape[2:], (height, width), strict=True):
+        assert side % multiple == 0
+        assert side >= max(before, min_size)
+        assert side - multiple < max(before, min_size)  # and no more than that
+    np.testing.assert_array_equal(padded[:, :, :height, :width], image)
+
+
+def test_pad_copies_nothing_when_it_need_not(noise: Noise) -> None:
+    image = to_network(noise(16, 24))
+    assert verb.pad(image, invert_spec()) is image
+
+
+def test_max_side_reduces_first(negative: Style, noise: Noise) -> None:
+    photo = noise(60, 90)
+    np.testing.assert_array_equal(stylize(photo, negative, max_side=30), 255 - fit(photo, 30))
+    np.testing.assert_array_equal(stylize(photo, negative, max_side=90), 255 - photo)
+    assert stylize(photo, negative, max_side=1).shape == (1, 1, 3)
+
+
+# ----------------------------------------------------------------------------------------- strength, mask and colours
+
+
+def test_strength_mixes_painting_and_photo(negative: Style, noise: Noise) -> None:
+    photo = noise(23, 31)
+    np.testing.assert_array_equal(stylize(photo, negative, strength=0), photo)
+    np.testing.assert_array_equal(stylize(photo, negative, strength=1), 255 - photo)
+    half = stylize(photo, negative, strength=0.5).astype(int)
+    assert set(np.unique(half)) <= {127, 128}
+    quarter = 0.25 * (255.0 - photo) + 0.75 * photo
+    assert np.abs(stylize(photo, negative, strength=0.25) - quarter).max() <= 0.5 + 1e-3
+
+
+def test_the_photo_is_neither_changed_nor_returned(negative: Style, noise: Noise) -> None:
+    photo = noise(16, 16)
+    before = photo.copy()
+    for strength in (0.0, 0.5, 1.0):
+        stylize(photo, negative, strength=strength)[:] = 7
+    np.testing.assert_array_equal(photo, before)
+
+
+def test_a_mask_says_where(negative: Style, noise: Noise) -> None:
+    photo = noise(20, 30)
+    mask = np.zeros((20, 30), np.uint8)
+    mask[:, 10:] = 255
+    expected = np.where(mask[:, :, None] > 0, 255 - photo, photo)
+    np.testing.assert_array_equal(stylize(photo, negative, mask=mask), expected)
+
+
+def test_a_mask_is_soft_and_goes_with_strength(negative: Style, noise: Noise) -> None:
+    photo = noise(20, 30)
+    mask = np.tile(np.linspace(0, 255, 30).astype(np.uint8), (20, 1))
+    amount = mask[:, :, None] / 255
+    for strength in (1.0, 0.6):
+        expected = (1 - amount * strength) * photo + amount * strength * (255.0 - photo)
+        painted = stylize(photo, negative, mask=mask, strength=strength)
+        assert np.abs(painted - expected).max() <= 1.01
+    np.testing.assert_array_equal(stylize(photo, negative, mask=mask, strength=0), photo)
+
+
+def test_a_mask_of_another_size_is_resized(negative: Style, noise: Noise) -> None:
+    photo = noise(40, 60)
+    mask = np.zeros((10, 15), np.uint8)
+    mask[:, 8:] = 255
+    painted = stylize(photo, negative, mask=mask)
+    np.testing.assert_array_equal(painted[:, :20], photo[:, :20])
+    np.testing.assert_array_equal(painted[:, 44:], 255 - photo[:, 44:])
+    small = stylize(photo, negative, mask=mask, max_side=30)
+    np.testing.assert_array_equal(small[:, 22:], 255 - fit(photo, 30)[:, 22:])
+
+
+@pytest.mark.parametrize("colors", COLORS)
+def test_colors_are_kept_as_asked(negative: Style, noise: Noise, colors: str) -> None:
+    photo = resize(noise(5, 7), (37, 50))
+    expected = keep_colors(255 - photo, photo, colors)
+    np.testing.assert_array_equal(stylize(photo, negative, colors=colors), expected)
+    assert (colors == "style") == bool((expected == 255 - photo).all())
+
+
+# -------------------------------------------------------------------------------------------------------------- types
+
+
+def test_a_picture_keeps_what_it_carries(negative: Style, noise: Noise) -> None:
+    alpha = noise(21, 34)[:, :, 0]
+    picture = Picture(noise(21, 34), alpha, b"Exif\0\0II*\0\x08\0\0\0\0\0", 300.0)
+    painted = stylize(picture, negative)
+    assert isinstance(painted, Picture)
+    np.testing.assert_array_equal(painted.pixels, 255 - picture.pixels)
+    assert (painted.alpha is alpha, painted.exif, painted.dpi) == (True, picture.exif, 300.0)
+    small = stylize(picture, negative, max_side=17)
+    assert small.alpha is not None
+    assert small.pixels.shape == (*small.alpha.shape, 3) == (10, 17, 3)
+
+
+def test_an_array_that_is_not_contiguous_is_taken(negative: Style, noise: Noise) -> None:
+    photo = noise(40, 40)[::2, ::-1]
+    np.testing.assert_array_equal(stylize(photo, negative), 255 - photo)
+
+
+def test_a_read_only_array_is_taken(negative: Style, noise: Noise) -> None:
+    photo = noise(17, 17)
+    photo.flags.writeable = False
+    np.testing.assert_array_equal(stylize(photo, negative), 255 - photo)
+
+
+def test_a_style_is_a_name_a_file_or_loaded(negative: Style, invert: Path, noise: Noise) -> None:
+    photo = noise(16, 16)
+    for style in (str(invert), invert, negative):
+        np.testing.assert_array_equal(stylize(photo, style, precision="float32"), 255 - photo)
+    with pytest.raises(StyleError, match="unknown style 'no_such_style'"):
+        stylize(photo, "no_such_style")
+
+
+def test_device_and_precision_are_passed_on(negative: Style, noise: Noise) -> None:
+    with pytest.raises(ValueError, match="device is 'tpu'"):
+        stylize(noise(16, 16), negative, device="tpu")
+    with pytest.raises(ValueError, match="precision is 'int8'"):
+        stylize(noise(16, 16), negative, precision="int8")
+
+
+def test_a_device_is_refused_even_at_strength_0(negative: Style, noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.runtimes.torch_gpu", lambda: None)
+    monkeypatch.setattr("impasto.runtimes.openvino_devices", lambda: ["CPU"])
+    with pytest.raises(DeviceError, match="no GPU"):
+        stylize(noise(16, 16), negative, device="gpu", strength=0)
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (np.zeros((8, 8), np.uint8), r"uint8 \(8, 8\)"),
+        (np.zeros((8, 8, 4), np.uint8), r"uint8 \(8, 8, 4\)"),
+        (np.zeros((8, 8, 1), np.uint8), r"uint8 \(8, 8, 1\)"),
+        (np.zeros((1, 8, 8, 3), np.uint8), r"\(1, 8, 8, 3\)"),
+        (np.zeros((0, 8, 3), np.uint8), r"\(0, 8, 3\)"),
+        (np.zeros((8, 8, 3), np.float32), "float32"),
+        (np.zeros((8, 8, 3), np.uint16), "uint16"),
+        (np.zeros((8, 8, 3), np.bool_), "bool"),
+        (Picture(np.zeros((8, 8, 3), np.uint16)), "uint16"),
+        ("photo.jpg", "str"),
+        (b"", "bytes"),
+        (None, "NoneType"),
+        ([[[0, 0, 0]]], "list"),
+    ],
+)
+def test_what_is_no_image_is_a_value_error(negative: Style, image: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=rf"^image is .*{told}.*; it must be"):
+        stylize(image, negative)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"strength": -0.1}, "strength is -0.1; it must be from 0"),
+        ({"strength": 1.5}, "strength is 1.5"),
+        ({"strength": float("nan")}, "strength is nan"),
+        ({"colors": "blue"}, "colors is 'blue'; it must be one of style, luma, match, histogram"),
+        ({"mask": np.zeros((8, 8, 3), np.uint8)}, r"mask is uint8 \(8, 8, 3\)"),
+        ({"mask": np.zeros((8, 8), np.float32)}, "mask is float32"),
+        ({"mask": np.zeros((8, 8), np.bool_)}, "mask is bool"),
+        ({"mask": np.zeros((0, 8), np.uint8)}, "not empty"),
+        ({"mask": [[255]]}, "mask is a list"),
+        ({"max_side": 0}, "max_side is 0; it must be at least 1"),
+        ({"max_side": -5}, "max_side is -5"),
+    ],
+)
+def test_a_wrong_argument_is_a_value_error_before_any_work(noise: Noise, arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        stylize(noise(8, 8), "no_such_style", **arguments)
