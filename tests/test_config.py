@@ -192,10 +192,10 @@ def test_json_holds_everything_and_gives_the_same_settings_back() -> None:
     assert data.keys() == {field.name for field in dataclasses.fields(config)}
     assert data["network"]["width"] == 4
     assert data["photos"] == "photos"
-    restored = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-    paths = {k: Path(restored[k]) for k in ("painting", "photos", "output", "checkpoint_dir")}
-    network = TransformerArgs(**restored.pop("network"))
-    assert TrainConfig(**restored | paths, network=network) == config
+    restored: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    restored |= {k: Path(data[k]) for k in ("painting", "photos", "output", "checkpoint_dir")}
+    restored["network"] = TransformerArgs(**data["network"])
+    assert TrainConfig(**restored) == config
 
 
 def test_settings_do_not_need_pytorch() -> None:

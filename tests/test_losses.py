@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -39,9 +39,19 @@ def test_gram_is_of_each_image_alone() -> None:
 
 
 def test_content_loss_is_zero_at_the_photo_and_one_for_nothing() -> None:
-    target = maps(2, 4, 5, 6)
-    assert content_loss({"a": target}, {"a": target}, ONE).tolist() == [0, 0]
-    assert content_loss({"a": torch.zeros_like(target)}, {"a": target}, ONE).tolist() == pytest.approx([1, 1])
+    target = maps(1, 4, 5, 6)
+    assert content_loss({"a": target}, {"a": target}, ONE).item() == 0
+    assert content_loss({"a": torch.zeros_like(target)}, {"a": target}, ONE).item() == pytest.approx(1)
+
+
+def test_content_loss_is_relative_to_the_whole_batch() -> None:
+    """So that an almost empty photo does not outweigh the others."""
+    target = torch.cat([maps(1, 4, 5, 6), 1e-4 * maps(1, 4, 5, 6)])
+    squares = target.square().sum((1, 2, 3))
+    losses = content_loss({"a": torch.zeros_like(target)}, {"a": target}, ONE)
+    torch.testing.assert_close(losses, squares / squares.mean())
+    assert losses.mean().item() == pytest.approx(1)
+    assert losses[1] < 1e-6
 
 
 def test_style_loss_is_zero_at_the_painting_and_one_for_nothing() -> None:
@@ -59,6 +69,7 @@ def test_style_target_of_one_painting_serves_a_batch() -> None:
         torch.testing.assert_close(losses[i : i + 1], style_loss({"a": features[i : i + 1]}, {"a": target}, ONE))
 
 
+@settings(deadline=None)  # the first call takes PyTorch's time
 @given(st.floats(1e-2, 1e2))
 def test_relative_losses_do_not_know_the_scale_of_a_layer(scale: float) -> None:
     x, y = maps(2, 4, 5, 6), maps(2, 4, 5, 6, seed=1)
@@ -90,7 +101,10 @@ def test_absolute_style_is_johnsons() -> None:
 
 @pytest.mark.parametrize("relative", [True, False])
 def test_layers_are_averaged_by_their_weights(relative: bool) -> None:
-    x, y = {"a": maps(2, 4, 5, 6), "b": maps(2, 3, 2, 2)}, {"a": maps(2, 4, 5, 6, seed=1), "b": maps(2, 3, 2, 2, seed=1)}
+    x, y = (
+        {"a": maps(2, 4, 5, 6), "b": maps(2, 3, 2, 2)},
+        {"a": maps(2, 4, 5, 6, seed=1), "b": maps(2, 3, 2, 2, seed=1)},
+    )
     a = content_loss(x, y, {"a": 2.0}, relative=relative)
     b = content_loss(x, y, {"b": 0.1}, relative=relative)
     both = content_loss(x, y, {"a": 3.0, "b": 1.0}, relative=relative)
@@ -142,12 +156,16 @@ def test_half_precision_features_are_summed_in_full(relative: bool) -> None:
     torch.testing.assert_close(variation, total_variation(x), rtol=0.01, atol=0)
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
+@pytest.mark.parametrize("kind", ["content", "style", "tv"])
+def test_gradients_are_those_of_finite_differences(kind: str) -> None:
     x, y = maps(1, 2, 3, 3).requires_grad_(), maps(1, 2, 3, 3, seed=1)
     losses = {
         "content": lambda z: content_loss({"a": z}, {"a": y}, ONE),
         "style": lambda z: style_loss({"a": z}, {"a": gram(y)}, ONE),
         "tv": total_variation,
     }
-    for loss in losses.values():
-        assert torch.autograd.gradcheck(loss, (x,), eps=1e-2, atol=1e-2, rtol=1e-2)
+    (grad,) = torch.autograd.grad(losses[kind](x).sum(), x)
+    step = 0.01 * grad / grad.norm()
+    with torch.no_grad():
+        slope = float(losses[kind](x + step) - losses[kind](x - step)) / 0.02
+    assert slope == pytest.approx(float(grad.norm()), rel=1e-3)

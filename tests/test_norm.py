@@ -27,12 +27,13 @@ def results(x: Tensor, norm: Callable[[Tensor, Tensor, Tensor], Tensor], grad: T
     weight, bias = torch.randn(2, x.shape[1], generator=generator).to(torch.promote_types(x.dtype, torch.float32))
     leaves = [x.detach().requires_grad_(), weight.requires_grad_(), bias.requires_grad_()]
     y = norm(*leaves)
-    return [y, *torch.autograd.grad(y, leaves, grad.to(y.dtype))]
+    return [y.detach(), *torch.autograd.grad(y, leaves, grad.to(y.dtype))]
 
 
 def reference(x: Tensor, grad: Tensor) -> list[Tensor]:
-    """What PyTorch's own gives in float64."""
-    return results(x.double(), lambda x, w, b: F.instance_norm(x, weight=w, bias=b, eps=1e-5), grad.double())
+    """What PyTorch's own gives in float64, contiguous: its gradients of one channels-last image are wrong (2.13)."""
+    x, grad = (t.double().clone(memory_format=torch.contiguous_format) for t in (x, grad))
+    return results(x, lambda x, w, b: F.instance_norm(x, weight=w, bias=b, eps=1e-5), grad)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -47,7 +48,7 @@ def test_output_and_gradients_are_pytorchs(shape: tuple[int, ...], layout: Calla
         torch.testing.assert_close(ours.double(), theirs, rtol=2e-5, atol=2e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 13), st.integers(2, 13)),
     mean=st.floats(-20, 20),
@@ -57,10 +58,11 @@ def test_output_and_gradients_are_pytorchs_at_any_size(
     shape: tuple[int, int, int, int], mean: float, deviation: float
 ) -> None:
     x, grad = mean + deviation * noise(*shape), noise(*shape, seed=3)
-    spread = x.double().var((2, 3), correction=0)
-    scale = 1 + float((x.double().square().mean((2, 3)) / (spread + 1e-5)).max())  # what cancels
+    spread = x.double().var((2, 3), correction=0) + 1e-5
+    cancelled = 1 + float((x.double().square().mean((2, 3)) / spread).max())
     for ours, theirs in zip(results(x, channels_last_norm, grad), reference(x, grad), strict=True):
-        torch.testing.assert_close(ours.double(), theirs, rtol=2e-6 * scale, atol=2e-6 * scale * (1 + theirs.abs().max()))
+        error, size = float((ours - theirs).abs().max()), 1 + float(theirs.abs().max())
+        assert error < 4e-6 * cancelled * size
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 32, 32), (1, 3, 17, 15)], ids=str)
@@ -81,11 +83,15 @@ def test_statistics_are_not_kept_in_bfloat16() -> None:
     assert (y.std((2, 3)) / expected.std((2, 3)) - 1).abs().max() < 0.02
 
 
-def test_flat_map_becomes_the_bias() -> None:
-    x = torch.full((1, 2, 5, 5), 7.0)
-    y, grad_x, *_ = results(x, channels_last_norm, torch.ones_like(x))
-    assert (y - y[:, :, :1, :1]).abs().max() < 1e-4
-    assert grad_x.isfinite().all()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_flat_map_becomes_the_bias(dtype: torch.dtype) -> None:
+    """An empty sky must not become what rounding left of it, three hundred times enlarged."""
+    x = torch.full((1, 2, 31, 33), 7.3, dtype=dtype)
+    leaves = [x.requires_grad_(), torch.tensor([2.0, 0.5]), torch.tensor([0.25, -3.0])]
+    y = channels_last_norm(*leaves)
+    assert (y.float() - leaves[2][:, None, None]).abs().max() < 2e-3
+    (grad,) = torch.autograd.grad(y.float().square().sum(), x)
+    assert grad.isfinite().all()
 
 
 def test_module_is_the_same_in_training_and_without_gradients() -> None:

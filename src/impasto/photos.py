@@ -96,7 +96,7 @@ class Crops:
     def batch(self, step: int, first: int, count: int, size: int) -> Batch:
         """Crops `first` to `first + count` of the run, those of step `step`: uint8 (count, size, size, 3).
 
-        An unreadable photo is logged once and the next in line takes its place.
+        An unreadable photo is logged once and the next in line takes its place, as it does of a crop of one colour.
 
         Raises:
             TrainingError: More than 1 % of the photos, and more than 50, cannot be read, or none can.
@@ -109,6 +109,7 @@ class Crops:
         """A crop of the photo at `position` of the endless sequence, which shuffles anew in every epoch."""
         epoch, place = divmod(position, len(self.photos))
         order = permutation(len(self.photos), self.seed, epoch)
+        flat: Batch | None = None
         for index in map(int, chain(order[place:], order[:place])):
             if index in self.unreadable:
                 continue
@@ -119,9 +120,10 @@ class Crops:
             else:
                 if not is_flat(crop):
                     return crop
-        raise TrainingError(
-            f"none of the {len(self.photos)} photos can be read and has more than one colour, as {self.photos[0]}"
-        )
+                flat = crop
+        if flat is not None:
+            return flat  # few photos may all happen to be cut where they are empty
+        raise TrainingError(f"none of the {len(self.photos)} photos can be read, {self.photos[0]} for one")
 
     def reject(self, index: int, error: Exception) -> None:
         """Note a photo that cannot be read, and stop when they are too many."""
