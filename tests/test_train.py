@@ -441,7 +441,7 @@ def test_checkpoints_come_at_their_interval_and_at_the_end(trainer: Trainer) -> 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"style_weight": 5.0}, "style_weight was 4.0, is 5.0"),
+        ({"style_weight": (5.0,)}, r"style_weight was \[10.0, 5.0\], is \[5.0\]"),
         ({"seed": 3}, "seed was 0, is 3"),
         ({"network": TransformerArgs(width=5, blocks=1)}, "network was .*'width': 4.*'width': 5"),
         ({"image_size": (36,)}, r"image_size was \[32\], is \[36\]"),

@@ -91,8 +91,8 @@ class TrainConfig:
 
     content_weight: float = 1.0
     """Weight of the content loss."""
-    style_weight: float = 4.0
-    """Weight of the style loss."""
+    style_weight: tuple[float, ...] = (10.0, 5.0)
+    """Weight of the style loss; of several, as of image sizes, each has an equal share of the run."""
     tv_weight: float = 0.02
     """Weight of the total variation, relative to the painting's own."""
     content_layers: tuple[str, ...] = ("relu3_1", "relu4_1")

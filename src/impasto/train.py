@@ -54,6 +54,7 @@ MOVABLE = frozenset({"painting", "loss_network"})
 """Settings that are files, which may have moved since but not changed their names."""
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 NetT = TypeVar("NetT", bound=nn.Module)
 
 
@@ -189,12 +190,9 @@ class Run:
         cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress))
         return self.config.learning_rate * self.rate_scale * warm * cosine
 
-    def phase(self) -> tuple[int, int]:
-        """Batch size and image size at this point of the run."""
-        sizes = self.config.image_size
-        index = min(int(self.progress * len(sizes)), len(sizes) - 1)
-        batches = self.config.batch_size
-        return batches[index if len(batches) > 1 else 0], sizes[index]
+    def now(self, values: Sequence[T]) -> T:
+        """The one of several values, each with an equal share of the run, whose turn it is."""
+        return values[min(int(self.progress * len(values)), len(values) - 1)]
 
     def step(self, photos: Prefetch) -> Step:
         """One step of the optimiser on the next photos.
@@ -202,7 +200,7 @@ class Run:
         A loss or gradient that is not a number undoes the steps since the last good state instead.
         """
         start = time.perf_counter()
-        batch, size = self.phase()
+        batch, size = self.now(self.config.batch_size), self.now(self.config.image_size)
         rate = self.learning_rate()
         image = to_tensor(photos.batch(self.step_count, self.images, batch, size)).to(self.device)
         losses = self.losses(image)
@@ -258,7 +256,8 @@ class Run:
     def total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Weighted sum of the losses."""
         c = self.config
-        return c.content_weight * losses["content"] + c.style_weight * losses["style"] + c.tv_weight * losses["tv"]
+        style = self.now(c.style_weight) * losses["style"]
+        return c.content_weight * losses["content"] + style + c.tv_weight * losses["tv"]
 
     @torch.no_grad()
     def update_average(self) -> None:
