@@ -30,7 +30,7 @@ format: .venv-test/ready
 	.venv-test/bin/ruff format .
 
 bench: .venv-test/ready
-	.venv-test/bin/python benchmarks/speed.py
+	.venv-test/bin/python benchmarks/speed.py --json benchmarks/results/speed.json
 
 .venv-demo/ready: pyproject.toml
 	$(PYTHON) -m venv --clear .venv-demo

@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +10,8 @@ import pytest
 
 from impasto import runtimes
 from impasto.errors import DeviceError, MissingExtraError, StyleError
+from impasto.images import Floats
 from impasto.runtimes import (
-    Floats,
     OpenVINORuntime,
     TorchRuntime,
     first_line,
@@ -77,7 +79,7 @@ def test_the_image_is_not_changed(tiny_bytes: bytes) -> None:
     np.testing.assert_array_equal(image, before)
 
 
-def test_values_are_not_clamped(invert_bytes: bytes) -> None:
+def test_values_are_what_the_file_says(invert_bytes: bytes) -> None:
     image = np.full((1, 3, 8, 8), 3, np.float32)
     np.testing.assert_array_equal(make_runtime(invert_bytes, precision="float32")(image), 1 - image)
 
@@ -168,3 +170,27 @@ def test_devices_include_the_cpu() -> None:
 )
 def test_first_line_is_one_short_line(message: str, line: str) -> None:
     assert first_line(ValueError(message)) == line
+
+
+def test_openvino_reports_nothing_to_anyone(invert_bytes: bytes, tmp_path: Path) -> None:
+    style = tmp_path / "invert.onnx"
+    style.write_bytes(invert_bytes)
+    code = """
+import os
+import subprocess
+import sys
+events = []
+watched = ("os.fork", "socket.connect", "urllib.Request")
+sys.addaudithook(lambda name, args: events.append(name) if name in watched else None)
+import numpy as np, impasto
+impasto.stylize(np.zeros((16, 16, 3), np.uint8), sys.argv[1])
+import impasto.doctor
+impasto.doctor.examine()
+assert not [m for m in sys.modules if "telemetry" in m], "telemetry is loaded"
+assert not events, events
+import openvino.tools.ovc  # still there for who asks for it
+"""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = os.environ | {"HOME": str(home)}
+    subprocess.run([sys.executable, "-c", code, str(style)], check=True, env=environment | {"IMPASTO_CACHE": str(home)})

@@ -1,5 +1,6 @@
 import importlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from conftest import invert_spec
 from impasto import Picture, load_style, stylize
 from impasto.colors import COLORS, keep_colors
 from impasto.errors import DeviceError, StyleError
-from impasto.images import fit, resize, to_network
+from impasto.images import fit, resize
 from impasto.styles import Style
 
 verb = importlib.import_module("impasto.stylize")  # the module, not the function of its name
@@ -63,18 +64,18 @@ def test_the_border_is_that_of_the_reflected_image(tiny: Path, noise: Noise, siz
 @settings(deadline=None)
 @given(height=sides, width=sides, multiple=st.integers(1, 64), min_size=st.integers(1, 90))
 def test_pad_gives_the_network_what_it_needs(height: int, width: int, multiple: int, min_size: int) -> None:
-    image = np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
-    padded = verb.pad(image, replace(invert_spec(), multiple=multiple, min_size=min_size))
-    for side, before in zip(padded.shape[2:], (height, width), strict=True):
+    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    padded = verb.pad(photo, replace(invert_spec(), multiple=multiple, min_size=min_size))
+    for side, before in zip(padded.shape[:2], (height, width), strict=True):
         assert side % multiple == 0
         assert side >= max(before, min_size)
         assert side - multiple < max(before, min_size)  # and no more than that
-    np.testing.assert_array_equal(padded[:, :, :height, :width], image)
+    np.testing.assert_array_equal(padded[:height, :width], photo)
 
 
 def test_pad_copies_nothing_when_it_need_not(noise: Noise) -> None:
-    image = to_network(noise(16, 24))
-    assert verb.pad(image, invert_spec()) is image
+    photo = noise(16, 24)
+    assert verb.pad(photo, invert_spec()) is photo
 
 
 def test_max_side_reduces_first(negative: Style, noise: Noise) -> None:
@@ -233,3 +234,19 @@ def test_what_is_no_image_is_a_value_error(negative: Style, image: Any, told: st
 def test_a_wrong_argument_is_a_value_error_before_any_work(noise: Noise, arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         stylize(noise(8, 8), "no_such_style", **arguments)
+
+
+def test_threads_share_a_style(invert: Path) -> None:
+    images = [np.full((64 + 4 * i, 80, 3), 20 * i, np.uint8) for i in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        for image, painted in zip(images * 8, pool.map(lambda i: stylize(i, invert), images * 8), strict=True):
+            np.testing.assert_array_equal(painted, 255 - image)
+
+
+def test_an_enlarged_mask_does_not_ring(invert: Path) -> None:
+    mask = np.repeat(np.array([[0] * 4 + [255] * 4], np.uint8), 8, axis=0)
+    photo = np.zeros((80, 80, 3), np.uint8)
+    painted = stylize(photo, invert, mask=mask, precision="float32")[40, :, 0]
+    assert (painted[:34] == 0).all()
+    assert (painted[46:] == 255).all()
+    assert (np.diff(painted.astype(int)) >= 0).all()

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from scipy.io import loadmat, savemat  # type: ignore[import-untyped]
+from scipy.io import loadmat, savemat
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -24,12 +24,13 @@ from impasto.config import TrainConfig, to_json
 from impasto.errors import ImpastoError, MissingExtraError
 
 if TYPE_CHECKING:
+    from impasto.downloads import Progress
     from impasto.images import Picture, Pixels
 
 app = App(
     name="impasto",
     help="Turn photographs into paintings.",
-    version=lambda: version(),
+    version=impasto.__version__,
     help_format="plaintext",
     default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
     print_error=False,
@@ -113,11 +114,6 @@ def config_file(tokens: Sequence[str]) -> list[Toml]:
                 raise ValueError(f"--config is {path!r}; there is no such file")
             return [Toml(path, must_exist=True, search_parents=False, use_commands_as_keys=False)]
     return []
-
-
-def version() -> str:
-    """Version of Impasto."""
-    return impasto.__version__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,26 +413,47 @@ def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path
     for name, value in to_json(settings).items():
         print(f"{name} = {json.dumps(value)}", flush=True)
     stopped: list[int] = []
+    shown = 0
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        if stopped or not shown:  # asked twice, or nothing to save yet: now, not after the step
+            raise SystemExit(143) if number == signal.SIGTERM else KeyboardInterrupt
         stopped.append(number)
 
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    steps = run(settings)
+    steps = run(settings, progress=download_bar())
     try:
         with contextlib.closing(steps):  # closing saves a checkpoint
             for step in steps:
                 show(step, settings)
+                shown += 1
                 if stopped:
-                    break
+                    tell(f"stopped and saved; run the same command to continue ({settings.folder})")
+                    return 128 + stopped[0]
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if stopped:
-        tell(f"stopped and saved; run the same command to continue ({settings.folder})")
-        return 128 + stopped[0]
     print(settings.output)
     return 0
+
+
+def download_bar() -> "Progress":
+    """What shows a download on standard error while it lasts, from the bytes that are there and those in all."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = ("fetching the loss network", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    bar = Bar(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("")
+
+    def update(done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
+
+    return update
 
 
 def show(step: "impasto.Step", settings: TrainConfig) -> None:

@@ -81,7 +81,7 @@ class TrainConfig:
     epochs: float | None = None
     """Length of training as passes over the photos."""
     minutes: float | None = None
-    """Length of training by the clock; such a run cannot be repeated to the bit."""
+    """Length of training by the clock, its steps alone; such a run cannot be repeated to the bit."""
     batch_size: tuple[int, ...] = (8, 8, 4)
     """Photos a step; several values go with several image sizes."""
     image_size: tuple[int, ...] = (128, 128, 192)

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from impasto.config import TransformerArgs
 from impasto.errors import StyleError
@@ -29,7 +29,19 @@ OPSET = 18
 TOLERANCE = 0.5 / 255
 """Largest mean difference, of 1, of OpenVINO's and PyTorch's float32 outputs that is let through."""
 PROBE = (84, 100)
-"""Height and width of the image on which they are compared."""
+"""Height and width of the image on which they are compared, unless the network needs a larger one."""
+
+
+class StyleGraph(nn.Module):
+    """A network as its style file has it, with its output in [0, 1]."""
+
+    def __init__(self, net: TransformerNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        """RGB (1, 3, H, W) in [0, 1] -> the same."""
+        return self.net(image).clamp(0, 1)  # type: ignore[no-any-return]
 
 
 def export_style(net: TransformerNet, path: Path, spec: StyleSpec, *, tolerance: float = TOLERANCE) -> None:
@@ -42,17 +54,18 @@ def export_style(net: TransformerNet, path: Path, spec: StyleSpec, *, tolerance:
         StyleError: OpenVINO does not paint what PyTorch paints, or the file cannot be written.
 
     """
-    net = for_inference(net.cpu().float())
-    model = to_onnx(net)
+    graph = StyleGraph(for_inference(net).cpu().float())
+    probe = probe_for(spec)
+    model = to_onnx(graph, probe)
     model.producer_name = "impasto"
     helper.set_model_props(model, {KEY: spec.to_json()})
     half = onnx.ModelProto.FromString(model.SerializeToString())
     store_half(half.graph)
     data = half.SerializeToString()
-    if difference(net, data) > tolerance:
+    if difference(graph, data, probe) > tolerance:
         data = model.SerializeToString()
-    if not difference(net, data) <= tolerance:
-        moved = 255 * difference(net, data)
+    if not (moved := difference(graph, data, probe)) <= tolerance:
+        moved *= 255
         raise StyleError(f"{path}: not written, since OpenVINO's output is {moved:.2f} of 255 from PyTorch's")
     parse_style(data, str(path))
     try:
@@ -74,13 +87,19 @@ def make_spec(net: TransformerNet, **about: object) -> StyleSpec:
     )
 
 
-def to_onnx(net: nn.Module) -> onnx.ModelProto:
+def probe_for(spec: StyleSpec) -> Tensor:
+    """Image (1, 3, H, W), the same every time, that is large enough for the network."""
+    height, width = (max(side, spec.min_size + 4) for side in PROBE)
+    return torch.from_numpy(np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32))
+
+
+def to_onnx(net: nn.Module, probe: Tensor) -> onnx.ModelProto:
     """ONNX graph of a network for images of any size."""
     size = torch.export.Dim.DYNAMIC
     with quiet():
         program = torch.onnx.export(
             net,
-            (torch.rand(1, 3, *PROBE),),
+            (probe,),
             input_names=["image"],
             output_names=["stylized"],
             dynamic_shapes={"image": {2: size, 3: size}},
@@ -129,12 +148,11 @@ def store_half(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def difference(net: nn.Module, data: bytes) -> float:
+def difference(net: nn.Module, data: bytes, probe: Tensor) -> float:
     """Mean difference of what OpenVINO, given a style file's bytes, and `net` paint in float32; of 1, or NaN."""
-    image = np.random.default_rng(0).random((1, 3, *PROBE), dtype=np.float32)
     with torch.inference_mode():
-        expected = net(torch.from_numpy(image)).numpy()
-    painted = OpenVINORuntime(data, precision="float32")(image)
+        expected = net(probe).numpy()
+    painted = OpenVINORuntime(data, precision="float32")(probe.numpy())
     return float(np.abs(painted - expected).mean()) if painted.shape == expected.shape else float("nan")
 
 
@@ -150,7 +168,7 @@ def load_network(data: bytes) -> nn.Module:
     for tensor in onnx.load_model_from_string(data).graph.initializer:
         weights[tensor.name.removesuffix(".half")] = torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
     try:
-        net = for_inference(TransformerNet(TransformerArgs(**spec.arguments)))
+        net = StyleGraph(for_inference(TransformerNet(TransformerArgs(**spec.arguments))))
         missing = net.load_state_dict(weights, strict=False).missing_keys
     except (RuntimeError, TypeError, ValueError) as error:
         raise StyleError(f"style: its weights do not fit a {spec.architecture} ({error})") from error

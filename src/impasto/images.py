@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from impasto.decoding import read_exif, split_alpha, srgb_profile, to_srgb
@@ -29,12 +30,11 @@ from impasto.files import atomic_write
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy.typing as npt
     from PIL import ImageFile
 
-    Pixels = npt.NDArray[np.uint8]
-    DeepPixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-    Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+DeepPixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Floats = npt.NDArray[np.float32]
 
 DEFAULT_MAX_PIXELS = 160_000_000
 """Just above the largest camera sensors; such a picture takes 0.6 GB while it is decoded."""
@@ -186,6 +186,13 @@ def read_picture(
             image.info.pop("dpi", None)  # says nothing about a reduced picture
         image.load()
         return _to_picture(image, name)
+
+
+def image_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
+    """Read (height, width) from a picture's header, before its orientation; raises what `read_picture` raises."""
+    with _reading(source), _opened(source) as stream:
+        width, height = _open(stream, _sniff(stream)).size
+        return height, width
 
 
 @contextlib.contextmanager

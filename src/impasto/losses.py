@@ -8,22 +8,31 @@ Gram matrices divided by C.
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from impasto.statistics import gram
+
+TINY = 1e-12
+"""Keeps the relative losses of an all-black target finite."""
 
 Features = Mapping[str, Tensor]
 Weights = Mapping[str, float]
 
 
 def content_loss(features: Features, targets: Features, weights: Weights, *, relative: bool = True) -> Tensor:
-    """Distance of `features` to the photo's, layers averaged by `weights`; each layer (N, C, H, W)."""
-    return weighted_mean({k: distance(features[k], targets[k], relative=relative) for k in weights}, weights)
+    """Distance of `features` to the photo's, (N, C, H, W) each; layers averaged by `weights`, if absolute summed."""
+    values = {k: distance(features[k], targets[k], relative=relative) for k in weights}
+    return weighted_sum(values, weights) / (sum(weights.values()) if relative else 1)
 
 
 def style_loss(features: Features, grams: Features, weights: Weights, *, relative: bool = True) -> Tensor:
-    """Distance of the Gram matrices of `features` (N, C, H, W) to the painting's, `grams` (1 or N, C, C)."""
-    return weighted_mean({k: gram_distance(gram(features[k]), grams[k], relative=relative) for k in weights}, weights)
+    """Distance of the Gram matrices of `features` (N, C, H, W) to the painting's, `grams` (1 or N, C, C).
+
+    Layers are averaged by `weights`, if absolute summed.
+    """
+    values = {k: gram_distance(gram(features[k]), grams[k], relative=relative) for k in weights}
+    return weighted_sum(values, weights) / (sum(weights.values()) if relative else 1)
 
 
 def total_variation(image: Tensor) -> Tensor:
@@ -49,10 +58,6 @@ def gram_distance(value: Tensor, target: Tensor, *, relative: bool) -> Tensor:
     return squares / (target.float().square().sum((1, 2)) + TINY if relative else target.shape[1] ** 2)
 
 
-def weighted_mean(values: Mapping[str, Tensor], weights: Weights) -> Tensor:
-    """Average of the layers' values by their weights, which need not sum to one."""
-    return sum(weights[k] * v for k, v in values.items()) / sum(weights.values())  # type: ignore[return-value]
-
-
-TINY = 1e-12
-"""Keeps the relative losses of an all-black target finite."""
+def weighted_sum(values: Mapping[str, Tensor], weights: Weights) -> Tensor:
+    """Sum of the layers' values by their weights."""
+    return torch.stack([weights[k] * v for k, v in values.items()]).sum(0)

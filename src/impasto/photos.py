@@ -3,7 +3,6 @@
 Batches are a pure function of (seed, step), so a resumed run sees what an uninterrupted one would have seen.
 """
 
-import io
 import logging
 import math
 import tarfile
@@ -19,10 +18,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from impasto.errors import TrainingError
-from impasto.images import read_picture
+from impasto.images import READ_SUFFIXES, image_size, read_picture
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"})
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 BAD_SHARE, BAD_COUNT = 0.01, 50
 """Training stops when more photos than both of these cannot be read."""
 
@@ -62,7 +59,7 @@ def find_photos(folder: Path) -> list[Photo]:
     files = sorted(p for p in folder.rglob("*") if not hidden(p.relative_to(folder))) if folder.is_dir() else [folder]
     photos = [photo for path in files for photo in list_photos(path)]
     if not photos:
-        raise TrainingError(f"{folder}: no photos found; expected {', '.join(sorted(SUFFIXES))} or .tar files")
+        raise TrainingError(f"{folder}: no photos found; expected {', '.join(sorted(READ_SUFFIXES))} or .tar files")
     return photos
 
 
@@ -73,13 +70,13 @@ def hidden(path: Path) -> bool:
 
 def list_photos(path: Path) -> Iterator[Photo]:
     """Photos that a file is or holds: itself, a tar shard's members, or none."""
-    if path.suffix.lower() in SUFFIXES and path.is_file():
+    if path.suffix.lower() in READ_SUFFIXES and path.is_file():
         yield Photo(path)
     elif path.suffix.lower() == ".tar" and path.is_file():
         try:
             with tarfile.open(path, "r:") as shard:
                 for m in shard:
-                    if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES and not hidden(Path(m.name)):
+                    if m.isfile() and Path(m.name).suffix.lower() in READ_SUFFIXES and not hidden(Path(m.name)):
                         yield Photo(path, m.offset_data, m.size, m.name)
         except (tarfile.TarError, OSError) as error:
             raise TrainingError(f"{path}: cannot be read as a tar shard ({error}); repack or remove it") from error
@@ -153,8 +150,7 @@ def cut(data: bytes, size: int, zoom: float, across: float, down: float, flip: f
     All in [0, 1): `zoom` from the whole short side to the photo's own pixels, `across` and `down` the place, `flip`
     from one half mirrors. A photo smaller than `size` is enlarged.
     """
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        side = size * max(1.0, min(image.size) / size) ** zoom  # short side of the photo when the crop is `size`
+    side = size * max(1.0, min(image_size(data)) / size) ** zoom  # short side of the photo when the crop is `size`
     rgb = Image.fromarray(read_picture(data, shrink_to=math.ceil(side)).pixels)
     edge = min(rgb.size) * size / side
     left, top = across * (rgb.width - edge), down * (rgb.height - edge)

@@ -1,14 +1,14 @@
 """Where a style's network runs: OpenVINO on CPUs and Intel GPUs, PyTorch on NVIDIA and Apple ones."""
 
+import sys
 from collections.abc import Collection
+from threading import Lock
+from types import ModuleType
 from typing import Any, Final, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from impasto.errors import DeviceError, MissingExtraError, StyleError
+from impasto.images import Floats
 
-Floats = npt.NDArray[np.float32]
 DEVICES: Final = ("auto", "cpu", "gpu")
 PRECISIONS: Final = ("auto", "float32", "bfloat16")
 ONNX_START: Final = b"\x08"
@@ -17,13 +17,14 @@ OPENVINO_PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16"}
 
 
 class Runtime(Protocol):
-    """A network that is ready to run; not for two threads at once."""
+    """A network that is ready to run; hold `lock` from the call until its result has been used."""
 
     device: str
     precision: str
+    lock: Lock
 
     def __call__(self, image: Floats) -> Floats:
-        """RGB float32 (1, 3, H, W) in [0, 1] -> the same shape, not clamped."""
+        """RGB float32 (1, 3, H, W) in [0, 1] -> the same, in memory that the next call may write over."""
 
 
 class Model:
@@ -59,11 +60,27 @@ def ports(nodes: list[Any], names: Collection[str]) -> dict[str, int]:
     return found
 
 
+def openvino() -> ModuleType:
+    """OpenVINO, without its model converter, which nothing here uses.
+
+    Importing that reports the use to its makers over the network and takes half of the start-up time; OpenVINO does
+    without where it is missing.
+    """
+    converter = "openvino.tools.ovc"
+    absent = converter not in sys.modules and "openvino" not in sys.modules
+    if absent:
+        sys.modules[converter] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        if absent:
+            del sys.modules[converter]
+    return openvino  # type: ignore[no-any-return]
+
+
 def load_model(data: bytes, source: str) -> Model:
     """Parse an ONNX file's bytes; raises StyleError, naming `source`, when they are none."""
-    import openvino
-
-    core = openvino.Core()
+    core = openvino().Core()
     try:
         if data[:1] != ONNX_START:
             raise ValueError("not ONNX")  # noqa: TRY301 - OpenVINO reads other formats too
@@ -83,6 +100,7 @@ class OpenVINORuntime:
         except RuntimeError as error:
             raise DeviceError(f"{device}: the network does not compile there ({first_line(error)})") from error
         self.request = compiled.create_infer_request()
+        self.lock = Lock()
         self.device = device.lower()
         used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.precision = {short: long for long, short in OPENVINO_PRECISIONS.items()}.get(used, used)
@@ -111,7 +129,11 @@ class TorchRuntime:
             raise MissingExtraError("a GPU of this kind needs PyTorch: pip install 'impasto[train]'") from error
         dtype = {"auto": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         self.torch = torch
-        self.net = load_network(data).to(device, dtype)
+        try:
+            self.net = load_network(data).to(device, dtype)
+        except RuntimeError as error:
+            raise DeviceError(f"{device}: the network cannot be put there ({first_line(error)})") from error
+        self.lock = Lock()
         self.device = device
         self.precision = str(dtype).removeprefix("torch.")
         self.dtype = dtype
@@ -162,9 +184,7 @@ def torch_gpu() -> str | None:
 
 def openvino_devices() -> list[str]:
     """Devices that OpenVINO can use: CPU, and GPU where Intel's is there."""
-    import openvino
-
-    return [str(name).partition(".")[0] for name in openvino.Core().available_devices]
+    return [str(name).partition(".")[0] for name in openvino().Core().available_devices]
 
 
 def first_line(error: BaseException) -> str:

@@ -6,16 +6,17 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from impasto.colors import COLORS, blend, keep_colors
-from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
+from impasto.images import ImageT, Picture, fit, from_network, to_network
 from impasto.styles import Style, StyleSpec, load_style
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from impasto.images import Pixels
-    from impasto.runtimes import Floats, Runtime
+    from impasto.runtimes import Runtime
 
 
 def stylize(
@@ -90,7 +91,7 @@ def paint(
         return photo.copy()
     painted = keep_colors(run(photo, runtime, style.spec), photo, colors)
     if mask is None:
-        return blend(painted, photo, strength)
+        return painted if strength == 1 else blend(painted, photo, strength)
     if mask.shape != photo.shape[:2]:
         mask = resize_mask(mask, photo.shape[:2])
     return blend(painted, photo, np.rint(mask * np.float32(strength)).astype(np.uint8))
@@ -98,17 +99,19 @@ def paint(
 
 def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
     """A mask, uint8 (h, w), at another size (height, width)."""
-    return resize(np.repeat(mask[:, :, None], 3, axis=2), size)[:, :, 0]
+    height, width = size
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR))  # which does not ring
 
 
 def run(photo: Pixels, runtime: Runtime, spec: StyleSpec) -> Pixels:
     """Network's output for uint8 (H, W, 3) of any size, reflected outwards to the size that the network needs."""
     height, width = photo.shape[:2]
-    painted = runtime(pad(to_network(photo), spec))
-    return from_network(painted[:, :, :height, :width])
+    image = to_network(pad(photo, spec))
+    with runtime.lock:
+        return from_network(runtime(image)[:, :, :height, :width])
 
 
-def pad(image: Floats, spec: StyleSpec) -> Floats:
-    """Reflect (1, 3, H, W) at its right and lower border up to the spec's least size and multiple."""
-    below, right = (-(-max(s, spec.min_size) // spec.multiple) * spec.multiple - s for s in image.shape[2:])
-    return np.pad(image, ((0, 0), (0, 0), (0, below), (0, right)), mode="reflect") if below or right else image
+def pad(photo: Pixels, spec: StyleSpec) -> Pixels:
+    """Reflect uint8 (H, W, 3) at its right and lower border up to the spec's least size and multiple."""
+    below, right = (-(-max(s, spec.min_size) // spec.multiple) * spec.multiple - s for s in photo.shape[:2])
+    return np.pad(photo, ((0, below), (0, right), (0, 0)), mode="reflect") if below or right else photo

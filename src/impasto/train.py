@@ -4,6 +4,7 @@ Departures from the paper: relative losses (see losses.py), a warm-up and cosine
 average of the weights, bfloat16 arithmetic, and loss networks that may share the layers between them.
 """
 
+import contextlib
 import copy
 import dataclasses
 import io
@@ -11,7 +12,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,15 +23,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from impasto.config import TrainConfig, parse_weighted, to_json
+from impasto.downloads import Progress
 from impasto.errors import DeviceError, ImageError, TrainingError
 from impasto.export import export_style, make_spec
 from impasto.files import atomic_write
-from impasto.images import read_image, resize
+from impasto.images import Pixels, read_image, resize
 from impasto.losses import content_loss, style_loss, total_variation
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import LossNetwork
 from impasto.networks.weights import load_loss_network
-from impasto.photos import Batch, Crops, Photo, Prefetch, find_photos
+from impasto.photos import Crops, Photo, Prefetch, find_photos
 from impasto.statistics import gram
 from impasto.styles import StyleEntry, StyleSpec
 
@@ -84,8 +86,10 @@ class Step:
     """Something out of the ordinary, in words: resumed, rolled back."""
 
 
-def train(config: TrainConfig) -> Generator[Step]:
+def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator[Step]:
     """Train a style and write its file: yields every step; closing the generator saves a checkpoint first.
+
+    `progress` is told of a loss network's download: bytes that are there, bytes in all.
 
     Raises:
         ImpastoError: The painting, photos, loss network or checkpoint cannot be used, or the output not be written.
@@ -93,14 +97,15 @@ def train(config: TrainConfig) -> Generator[Step]:
 
     """
     run = Run(config)
-    run.open()
+    with translated():
+        run.open(progress)
     event = run.resume()
     run.trim_log()
     try:
-        with Prefetch(Crops(run.photos, config.seed)) as photos:
+        with translated(), Prefetch(Crops(run.photos, config.seed)) as photos:
             while run.progress < 1:
                 step = run.step(photos)
-                sample = run.sample() if run.due(config.sample_interval) else None
+                sample = run.sample() if run.due(config.sample_interval) and not step.event else None
                 checkpoint = run.save() if run.due(config.checkpoint_interval) else None
                 step = dataclasses.replace(step, sample=sample, checkpoint=checkpoint, event=event or step.event)
                 event = ""
@@ -109,6 +114,16 @@ def train(config: TrainConfig) -> Generator[Step]:
     finally:
         run.close()
     export_style(run.average, config.output, run.spec())
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn what PyTorch raises where memory or a device fails into one TrainingError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise TrainingError(f"PyTorch failed ({reason}); try a smaller --batch-size or --image-size") from error
 
 
 class Run:
@@ -129,11 +144,12 @@ class Run:
         self.step_count = self.images = self.rollbacks = 0
         self.seconds = 0.0
         self.rate_scale = 1.0
+        self.whole = True  # False while a step is half taken, when the state must not be saved
 
-    def open(self) -> None:
+    def open(self, progress: Progress | None = None) -> None:
         """Load what the losses and the samples need and make the folders."""
         c = self.config
-        networks = [load_loss_network(source, pooling=c.pooling) for source in c.loss_network]
+        networks = [load_loss_network(source, pooling=c.pooling, progress=progress) for source in c.loss_network]
         self.loss_network = channels_last(LossNetwork(networks).to(self.device))
         self.grams, self.painting_tv = self.painting_targets()
         self.loss_network.to(dtype=self.dtype)
@@ -160,7 +176,7 @@ class Run:
         grams = {k: torch.stack([gram(f[k]) for f in features]).mean(0) for k in self.style_weights}
         return grams, max(FLAT, float(torch.stack([total_variation(image) for image in images]).mean()))
 
-    def read_samples(self) -> list[Batch]:
+    def read_samples(self) -> list[Pixels]:
         """Validation photos, reduced; those that cannot be read, or are a mere strip, are skipped."""
         images, least = [], self.spec().min_size
         for photo in self.validation:
@@ -212,12 +228,14 @@ class Run:
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip, foreach=True))
         event = ""
         if math.isfinite(norm) and math.isfinite(loss.item()):
+            self.whole = False
             self.optimizer.step()
             self.update_average()
             self.step_count += 1
             self.images += batch
+            self.whole = True
         else:
-            event = self.roll_back()
+            event = self.roll_back(batch)
         seconds = time.perf_counter() - start
         self.seconds += seconds
         return Step(
@@ -239,9 +257,9 @@ class Run:
         """Mean content, style and relative total-variation losses of the painted version of `image`."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             painted = self.net(image)
-        return self.judge(painted, image)
+        return self.losses_of(painted, image)
 
-    def judge(self, painted: Tensor, image: Tensor) -> dict[str, Tensor]:
+    def losses_of(self, painted: Tensor, image: Tensor) -> dict[str, Tensor]:
         """Losses of a painted version of `image`, both (N, 3, H, W)."""
         relative = not self.config.absolute
         layers = self.content_weights | self.style_weights
@@ -270,7 +288,6 @@ class Run:
     def state(self) -> dict[str, Any]:
         """All that the run is: what a checkpoint holds. Crops depend on seed and step, so no random state is kept."""
         return {
-            "format": 1,
             "config": to_json(self.config),
             "net": copy.deepcopy(self.net.state_dict()),
             "average": copy.deepcopy(self.average.state_dict()),
@@ -324,14 +341,14 @@ class Run:
         self.good = self.state()
         return f"resumed at step {self.step_count}"
 
-    def roll_back(self) -> str:
-        """Return to the last good state with half the learning rate."""
+    def roll_back(self, batch: int) -> str:
+        """Return to the last good state, but to photos that have not been seen, with half the learning rate."""
         self.rollbacks += 1
-        scale, bad = self.rate_scale, self.step_count
+        scale, bad, images, seconds = self.rate_scale, self.step_count, self.images + batch, self.seconds
         self.load(self.good)  # before giving up too: the bad state must not become the checkpoint
         if self.rollbacks > MAX_ROLLBACKS:
             raise TrainingError(f"the loss is not a number even at {scale:g} of the learning rate; lower it")
-        self.rate_scale = scale / 2
+        self.rate_scale, self.images, self.seconds = scale / 2, images, seconds
         return f"loss is not a number: back from step {bad} to {self.step_count}, learning rate halved"
 
     @torch.no_grad()
@@ -395,8 +412,8 @@ class Run:
         return SummaryWriter(str(self.config.folder), purge_step=self.step_count)
 
     def close(self) -> None:
-        """Save what is not saved yet."""
-        if self.step_count != self.good["step"]:
+        """Save what is not saved yet, unless an interrupt tore a step."""
+        if self.whole and self.step_count != self.good["step"]:
             self.save()
         if "events" in self.__dict__:
             self.events.close()
@@ -417,7 +434,8 @@ class Run:
 
 def split_photos(config: TrainConfig) -> tuple[list[Photo], list[Photo]]:
     """Photos to train on, and those of the samples."""
-    photos = find_photos(config.photos)
+    own = {config.painting.absolute(), *(p.absolute() for p in config.folder.glob("*"))}
+    photos = [photo for photo in find_photos(config.photos) if photo.path.absolute() not in own]
     if config.validation is not None:
         return photos, find_photos(config.validation)[:HELD_OUT]
     held_out = photos[-HELD_OUT:]
@@ -425,7 +443,7 @@ def split_photos(config: TrainConfig) -> tuple[list[Photo], list[Photo]]:
 
 
 def count_steps(config: TrainConfig, photos: int) -> int:
-    """Steps of the whole run; an estimate is not needed where the clock decides."""
+    """Steps of the whole run, unless the clock decides its length."""
     if config.epochs is None:
         return config.steps or DEFAULT_STEPS
     return max(1, math.ceil(config.epochs * photos * len(config.batch_size) / sum(config.batch_size)))
@@ -481,7 +499,7 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def scale_to(image: Batch, side: int, *, multiple: int = 1) -> Batch:
+def scale_to(image: Pixels, side: int, *, multiple: int = 1) -> Pixels:
     """Resize so that the long side is `side`, and both sides multiples of `multiple`."""
     scale = side / max(image.shape[:2])
     height, width = (max(1, round(s * scale / multiple)) * multiple for s in image.shape[:2])
@@ -493,7 +511,7 @@ def channels_last(net: NetT) -> NetT:
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def to_tensor(images: Batch) -> Tensor:
+def to_tensor(images: Pixels) -> Tensor:
     """uint8 (H, W, 3) or (N, H, W, 3) to float32 (N, 3, H, W) in [0, 1], channels last in memory."""
     batch = torch.from_numpy(images[None] if images.ndim == 3 else images)
     return batch.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last) / 255
