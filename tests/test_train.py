@@ -198,7 +198,7 @@ def test_a_style_file_is_written_that_paints_as_the_averaged_network(world: Path
     net.load_state_dict(trainer.state("style")["average"])
     image = np.random.default_rng(3).random((1, 3, 52, 64), np.float32)
     with torch.inference_mode():
-        expected = net(torch.from_numpy(image)).numpy()
+        expected = net(torch.from_numpy(image)).clamp(0, 1).numpy()
     painted = style.runtime("cpu", "float32")(image)
     assert np.abs(painted - expected).mean() < 0.3 / 255
     assert expected.std() > 0.01
@@ -222,8 +222,8 @@ def test_steps_say_what_was_done(trainer: Trainer) -> None:
     assert [s.step for s in steps] == [1, 2, 3, 4, 5]
     assert [s.images for s in steps] == [2, 4, 6, 8, 10]
     assert [s.progress for s in steps] == [0.2, 0.4, 0.6, 0.8, 1.0]
-    for step in steps:
-        assert step.loss == pytest.approx(step.content + 4 * step.style + 0.02 * step.tv, rel=1e-5)
+    for step, weight in zip(steps, (10, 10, 10, 5, 5), strict=True):  # half of the run each
+        assert step.loss == pytest.approx(step.content + weight * step.style + 0.02 * step.tv, rel=1e-5)
         assert step.images_per_second > 0
         assert step.event == ""
     seconds = [s.seconds for s in steps]

@@ -316,7 +316,7 @@ def styles(*, json: Flag = False) -> int:
         print_json([{"name": name, **entry} for name, entry in entries.items()])
         return 0
     for name, entry in entries.items():
-        print(f"{name:16}  {entry['title']}, {entry['artist']}, {entry['year']}")
+        print(f"{name:16}  {', '.join(filter(None, (entry['title'], entry['artist'], entry['year'])))}")
     return 0
 
 
