@@ -20,14 +20,13 @@ from torch import Tensor
 from impasto.config import TransformerArgs
 from impasto.errors import WeightsError
 from impasto.networks.transformer import TransformerNet
+from impasto.networks.vgg import MEAN, STD
 
 State = dict[str, Tensor]
 Convention = Literal["rgb255", "bgr255", "imagenet", "rgb1"]
 """Pixels as a network sees and paints them: RGB or BGR in [0, 255], RGB in [0, 1] with ImageNet's mean and deviation
 taken off, or RGB in [0, 1]."""
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "transformer")
 """Where training loops keep the weights beside their own state."""
 PREFIX = re.compile(r"(?:module\.|_orig_mod\.)+")
@@ -313,7 +312,7 @@ def shorten(names: Iterable[str]) -> str:
 def channel_map(convention: Convention) -> tuple[list[int], Tensor, Tensor]:
     """Order of channels and, in that order, scale and shift (3,): a network's pixel is scale * rgb[order] + shift."""
     if convention == "imagenet":
-        mean, std = (torch.tensor(v, dtype=torch.float64) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        mean, std = (torch.tensor(v, dtype=torch.float64) for v in (MEAN, STD))
         return [0, 1, 2], 1 / std, -mean / std
     scale = torch.full((3,), 1.0 if convention == "rgb1" else 255.0, dtype=torch.float64)
     return [2, 1, 0] if convention == "bgr255" else [0, 1, 2], scale, torch.zeros_like(scale)

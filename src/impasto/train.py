@@ -45,6 +45,7 @@ NARROWEST = 32
 FLAT = 1e-4
 """Total variation of a painting of hardly one colour; that of a flatter one is taken for this."""
 MAX_ROLLBACKS = 8
+"""In a row; then training gives up."""
 ABOUT = ("name", "title", "artist", "year", "rights")
 """Settings that only describe the style."""
 FREE_TO_CHANGE = frozenset(
@@ -141,7 +142,8 @@ class Run:
         self.style_weights = parse_weighted(config.style_layers, "style_layers")
         self.photos, self.validation = split_photos(config)
         self.total_steps = count_steps(config, len(self.photos))
-        self.step_count = self.images = self.rollbacks = 0
+        self.step_count = self.images = 0
+        self.rollbacks = self.reached = 0  # in a row, without going beyond the step that the first of them reached
         self.seconds = 0.0
         self.rate_scale = 1.0
         self.whole = True  # False while a step is half taken, when the state must not be saved
@@ -343,7 +345,8 @@ class Run:
 
     def roll_back(self, batch: int) -> str:
         """Return to the last good state, but to photos that have not been seen, with half the learning rate."""
-        self.rollbacks += 1
+        self.rollbacks = self.rollbacks + 1 if self.step_count <= self.reached else 1
+        self.reached = max(self.reached, self.step_count)
         scale, bad, images, seconds = self.rate_scale, self.step_count, self.images + batch, self.seconds
         self.load(self.good)  # before giving up too: the bad state must not become the checkpoint
         if self.rollbacks > MAX_ROLLBACKS:
