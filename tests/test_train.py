@@ -553,6 +553,14 @@ def test_loss_that_is_not_a_number_rolls_back_and_halves_the_rate(
     assert log[5]["event"] == steps[5].event
 
 
+def test_rollbacks_that_were_got_over_do_not_end_a_long_run(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = MAX_ROLLBACKS + 2
+    spoil(monkeypatch, lambda _, tried: tried == 0)
+    steps = trainer.run(steps=count, checkpoint_interval=1, warmup_steps=0)
+    assert sum("halved" in s.event for s in steps) == count
+    assert steps[-1].step == count
+
+
 def test_halved_rate_survives_a_resumption(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     settings: dict[str, Any] = {"steps": 8, "checkpoint_interval": 2}
     with monkeypatch.context() as patch:

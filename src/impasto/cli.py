@@ -159,7 +159,7 @@ def stylize(
     quality
         Of JPEG, WebP or AVIF, 1 to 100.
     device
-        Where to run; gpu needs a GPU that PyTorch or OpenVINO can use.
+        Where to run; auto is the CPU, gpu needs a GPU that PyTorch or OpenVINO can use.
     precision
         Of the arithmetic; auto is what is fastest on the device.
     json
