@@ -26,20 +26,24 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from impasto.config import TrainConfig, TransformerArgs
 from impasto.export import export_style, make_spec
 from impasto.images import write_image
 from impasto.networks.norm import InstanceNorm
+from impasto.networks.rewrite import for_inference
+from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
 from impasto.networks.weights import load_loss_network
 from impasto.photos import Crops, Prefetch
 from impasto.runtimes import OpenVINORuntime
-from impasto.styles import StyleEntry, builtin_styles, zoo
-from impasto.train import Run, to_tensor
+from impasto.styles import StyleEntry, builtin_styles, read_style, zoo
+from impasto.targets import to_tensor
+from impasto.train import Run
 
-HD, UHD = (1080, 1920), (2160, 3840)
+FRAME, HD, UHD = (720, 1280), (1080, 1920), (2160, 3840)
 THREADS = 2
 STYLE = "rain_princess"
 JOHNSON_MACS = 154e3
@@ -198,6 +202,43 @@ def network(folder: Path) -> dict[str, Any]:
     return result
 
 
+def palette(folder: Path) -> dict[str, Any]:
+    """A palette of sixteen styles in three stroke sizes at three sizes, against the full network in eager float32."""
+    entries = tuple(StyleEntry(name=f"style{i}", strokes=(320, 512, 820)) for i in range(16))
+    torch.manual_seed(0)
+    net = StyleNet(rows=1 + sum(len(entry.strokes) for entry in entries)).eval()
+    path = folder / "palette.onnx"
+    export_style(net, path, make_spec(net, entries=entries))
+    rows = read_style(path).spec.mix({"style3": 1.0}, strength=0.8, size=600)
+    images = {size: np.random.default_rng(0).random((1, 3, *size), dtype=np.float32) for size in (FRAME, HD, UHD)}
+    full, x = seeded_net(32), torch.from_numpy(images[HD])
+
+    def eager() -> Tensor:
+        with torch.inference_mode():
+            painted: Tensor = full(x)
+            return painted
+
+    data = path.read_bytes()
+    engines = {precision: OpenVINORuntime(data, precision=precision) for precision in ("float32", "bfloat16")}
+    runs = {f"{name} {size[0]}p": partial(engines[name], images[size], rows) for name in engines for size in images}
+    seconds = medians({"eager float32": eager, **runs}, 5)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        for_inference(net)(x, torch.from_numpy(rows)[None])
+    result: dict[str, Any] = {name: {"seconds": round(s, 4)} for name, s in seconds.items()}
+    for name in engines:
+        result[f"{name} 1080p"] |= {
+            "times_faster": round(seconds["eager float32"] / seconds[f"{name} 1080p"], 1),
+            "tflops": round(counter.get_total_flops() / seconds[f"{name} 1080p"] / 1e12, 3),
+        }
+        result[f"{name} 2160p"]["times_1080p"] = round(seconds[f"{name} 2160p"] / seconds[f"{name} 1080p"], 2)
+        result[f"{name} 720p"]["frames_per_second"] = round(1 / seconds[f"{name} 720p"], 1)
+    exact = engines["float32"](images[HD], rows).copy()
+    result["bfloat16 1080p"]["psnr_to_float32_db"] = psnr(engines["bfloat16"](images[HD], rows), exact)
+    result["multiply_adds_a_pixel"] = round(counter.get_total_flops() / 2 / math.prod(HD))
+    result["megabytes"] = round(path.stat().st_size / 1e6, 2)
+    return result
+
+
 def psnr(image: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
     """Peak signal-to-noise ratio of pictures in [0, 1] as they would be shown, dB."""
     difference = image.clip(0, 1).astype(np.float64) - reference.clip(0, 1)
@@ -311,7 +352,8 @@ def make_run(folder: Path) -> Run:
     for i in range(32):
         write_image(folder / "photos" / f"{i}.jpg", noise_photo((320, 400)))
     config = TrainConfig(
-        folder / "photos" / "0.jpg",
+        (folder / "photos" / "0.jpg",),
+        architecture="TransformerNet",
         photos=folder / "photos",
         output=folder / "run.onnx",
         batch_size=(8,),
@@ -383,6 +425,7 @@ class PlainStep:
 
 MEASUREMENTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "network": network,
+    "palette": palette,
     "command": command,
     "start": start,
     "memory": memory,

@@ -10,7 +10,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from impasto.export import export_style, make_spec
+from impasto.export import Network, export_style, make_spec
+from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
 from impasto.styles import KEY, StyleEntry, StyleSpec
 
@@ -60,6 +61,71 @@ def invert(tmp_path_factory: pytest.TempPathFactory, invert_bytes: bytes) -> Pat
     """A style file that paints the negative; called invert."""
     path = tmp_path_factory.mktemp("styles") / "invert.onnx"
     path.write_bytes(invert_bytes)
+    return path
+
+
+COLORS = {"red": ((200, 0, 0), (220, 40, 0), (240, 80, 0)), "blue": ((0, 0, 150), (0, 60, 170), (0, 120, 190))}
+"""Of the styles of the palette `colors`, one for each of its stroke sizes."""
+STROKES = (100, 200, 400)
+
+
+def colors_model(**about: object) -> onnx.ModelProto:
+    """Palette whose styles are plain colours: the photo by the weight of row 0, and colours by those of the others."""
+    table = np.array([(0, 0, 0), *(color for colors in COLORS.values() for color in colors)], np.float32) / 255
+    weights = [helper.make_tensor("table", TensorProto.FLOAT, table.shape, table.flatten())]
+    integers = {"zero": [0], "planes": [1, 3, 1, 1]}
+    weights += [helper.make_tensor(k, TensorProto.INT64, [len(v)], v) for k, v in integers.items()]
+    nodes = [
+        helper.make_node("Gather", ["style", "zero"], ["share"]),
+        helper.make_node("MatMul", ["style", "table"], ["color"]),
+        helper.make_node("Reshape", ["color", "planes"], ["plane"]),
+        helper.make_node("Mul", ["image", "share"], ["photo"]),
+        helper.make_node("Add", ["photo", "plane"], ["stylized"]),
+    ]
+    shape = (1, 3, "h", "w")
+    inputs = [("image", shape), ("style", (len(table),))]
+    graph = helper.make_graph(
+        nodes,
+        "colors",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs],
+        [helper.make_tensor_value_info("stylized", TensorProto.FLOAT, shape)],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    entries = tuple(StyleEntry(name=name, title=name.title(), strokes=STROKES) for name in COLORS)
+    spec = StyleSpec(architecture="Colors", arguments={}, **{"entries": entries} | about)  # type: ignore[arg-type]
+    helper.set_model_props(model, {KEY: spec.to_json()})
+    return model
+
+
+@pytest.fixture(scope="session")
+def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A palette of plain colours, red and blue, so that every mixture is known; called colors."""
+    path = tmp_path_factory.mktemp("styles") / "colors.onnx"
+    path.write_bytes(colors_model().SerializeToString())
+    return path
+
+
+def random_palette(names: tuple[str, ...], seed: int = 0, strokes: tuple[int, ...] = (64, 96)) -> StyleNet:
+    """A small StyleNet with rows for styles, all its weights random."""
+    torch.manual_seed(seed)
+    net = StyleNet(widths=(4, 6), blocks=1, rows=1 + len(names) * len(strokes)).eval()
+    for table in tables(net).values():
+        torch.nn.init.normal_(table, 0.5, 0.3)
+    return net
+
+
+def palette_spec(net: Network, names: tuple[str, ...], strokes: tuple[int, ...] = (64, 96)) -> StyleSpec:
+    return make_spec(net, entries=tuple(StyleEntry(name=name, strokes=strokes) for name in names))
+
+
+@pytest.fixture(scope="session")
+def palette(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real palette of random weights, styles one and two; called palette."""
+    names = ("one", "two")
+    net = random_palette(names)
+    path = tmp_path_factory.mktemp("styles") / "palette.onnx"
+    export_style(net, path, palette_spec(net, names))
     return path
 
 

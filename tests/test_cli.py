@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 import impasto
+from conftest import STROKES, colors_model
 from impasto import Picture, cli, styles
 from impasto.config import TrainConfig
 from impasto.images import WRITE_SUFFIXES, read_image, read_picture
@@ -560,13 +561,13 @@ def test_wrong_usage(run: Run, style: list[str], args: list[str], word: str) -> 
         (["frobnicate"], "frobnicate"),
         (["stylise"], "stylize"),
         (["--no-such-flag"], "--no-such-flag"),
-        (["styles", "extra"], "extra"),
+        (["styles", "a.onnx", "extra"], "extra"),
         (["doctor", "--json=maybe"], "--json"),
         (["convert"], "--checkpoint"),
         (["convert", "a.pth"], "--output"),
         (["convert", "a.pth", "-o", "a.pth"], "a style file ends in .onnx"),
         (["convert", "a.pth", "-o", "a.onnx", "--convention", "hsv"], "hsv"),
-        (["train"], "--painting"),
+        (["train"], "--paintings"),
         (["train", "a.jpg", "--photos", ".", "-o", "a.png"], "a style file ends in .onnx"),
         (["train", "a.jpg", "--photos", ".", "-o", "a.onnx", "--steps", "0"], "steps is 0"),
         (["train", "--config", "missing.toml"], "--config is 'missing.toml'; there is no such file"),
@@ -592,13 +593,15 @@ def test_help_lists_every_command_and_flag(run: Run) -> None:
         done = run(*args)
         assert (done.code, done.err) == (0, "")
         assert all(f" {name} " in done.out for name in ("stylize", "styles", "doctor", "convert", "train"))
-    flags = "--style --output -o --strength --colors --mask --max-side --quality --device --precision --json"
+    flags = "--style --output -o --strength --stroke --colors --mask --max-side --quality --device --precision --json"
     done = run("stylize", "--help")
     assert all(f" {flag} " in done.out for flag in flags.split())
     assert "<stem>-<style>.<ext>" in done.out
     assert "INPUT..." in done.out
     assert "--no-json" not in done.out
-    settings = {field for field in TrainConfig.__dataclass_fields__ if field not in ("_", "network")}
+    settings = {
+        field for field in TrainConfig.__dataclass_fields__ if field not in ("_", "network", "stylenet", "about")
+    }
     done = run("train", "--help")
     assert all(f"--{field.replace('_', '-')} " in done.out for field in settings)
 
@@ -614,6 +617,85 @@ def test_styles_lists_the_built_in_ones(run: Run, monkeypatch: pytest.MonkeyPatc
 def test_styles_are_those_of_the_package(run: Run) -> None:
     listed = json.loads(run("styles", "--json").out)
     assert [entry["name"] for entry in listed] == list(styles.builtin_styles())
+
+
+def test_styles_of_a_file_are_listed(run: Run, colors: Path) -> None:
+    assert run("styles", colors).out.split("\n") == ["red               Red", "blue              Blue", ""]
+    listed = json.loads(run("styles", colors, "--json").out)
+    assert [(entry["name"], entry["strokes"]) for entry in listed] == [
+        ("red", [100, 200, 400]),
+        ("blue", [100, 200, 400]),
+    ]
+
+
+def test_a_sheet_of_every_style(run: Run, colors: Path, photo: Pixels) -> None:
+    assert run("styles", colors, "--sheet", "sheet.png", "--photo", "photo.png") == Done(0, "sheet.png\n", "")
+    drawn = read_image("sheet.png")
+    assert drawn.shape[1] == 8 + 3 * (photo.shape[1] + 8)
+    np.testing.assert_array_equal(drawn[8:28, 8:38], photo)
+    assert run("styles", colors, "--sheet", "ours.jpg", "--side", "64").code == 0
+    assert read_image("ours.jpg").shape == (8 + 48 + 8 + 22, 8 + 3 * (64 + 8), 3)
+
+
+def test_a_matrix_of_one_style(run: Run, colors: Path, photo: Pixels) -> None:
+    assert run("styles", colors, "--sheet", "m.png", "--matrix", "red", "--photo", "photo.png").code == 0
+    assert read_image("m.png").shape[:2] == (8 + 3 * (photo.shape[0] + 30), 8 + 4 * (photo.shape[1] + 8))
+
+
+@pytest.mark.usefixtures("photo")
+@pytest.mark.parametrize(
+    ("args", "code", "word"),
+    [
+        (["--matrix", "red"], 2, "--matrix needs --sheet"),
+        (["--sheet", "s.txt"], 2, "--sheet is s.txt; it must end in"),
+        (["--sheet", "photo.png", "--photo", "photo.png"], 2, "one of the files that are read"),
+        (["--sheet", "s.png", "--side", "3"], 2, "side is 3"),
+        (["--sheet", "s.png", "--matrix", "rod"], 1, "has no style 'rod'; did you mean red"),
+        (["--sheet", "s.png", "--photo", "none.png"], 1, "none.png"),
+        (["--sheet", "s.png", "--photo", "photo.png", "--side", "-1"], 2, "side is -1"),
+    ],
+)
+def test_sheets_that_cannot_be_drawn(run: Run, colors: Path, args: list[str], code: int, word: str) -> None:
+    run("styles", colors, *args).fails(code, word)
+    assert not Path("s.png").exists()
+
+
+def test_styles_of_a_palette_and_blends(run: Run, colors: Path, photo: Pixels) -> None:
+    done = run("stylize", "photo.png", "--style", f"{colors}:red:3,{colors}:blue", "--precision", "float32", "--json")
+    assert json.loads(done.out)["style"] == "red-blue"
+    painted = read_image("photo-red-blue.png")
+    np.testing.assert_allclose(painted, np.broadcast_to([165, 45, 42.5], photo.shape), atol=1)
+    run("stylize", "photo.png", "--style", colors).fails(1, "holds red, blue; name one")
+    run("stylize", "photo.png", "--style", f"{colors}:red:x").fails(2, "a weight is a number")
+
+
+@pytest.mark.usefixtures("photo")
+def test_a_name_from_a_strangers_file_stays_in_the_folder(run: Run) -> None:
+    names = ("/../../pwn\x1b[2J", "b")
+    entries = tuple(styles.StyleEntry(name=name, strokes=STROKES) for name in names)
+    Path("s.onnx").write_bytes(colors_model(entries=entries).SerializeToString())
+    assert "\x1b" not in run("styles", "s.onnx").out
+    assert run("stylize", "photo.png", "--style", "s.onnx:/../../pwn\x1b[2J").code == 0
+    assert [path.name for path in Path().glob("photo-*")] == ["photo-_.._.._pwn__2J.png"]
+
+
+def test_stroke_of_a_network_of_one_style_is_refused(run: Run, photo: Pixels, style: list[str]) -> None:
+    run("stylize", "photo.png", *style, "--stroke", "1").fails(1, "a network of one style, whose strokes have one size")
+    run("stylize", "photo.png", *style, "--stroke", "9").fails(2, "stroke is 9.0; it must be from 0.05")
+    assert photo.size
+
+
+def test_palettes_are_merged(run: Run, palette: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("impasto.palette")
+    monkeypatch.setattr(module, "share_base", lambda *_: False)
+    run("palette", "merge", palette, palette, "-o", "both.onnx").fails(1, "does not share its base")
+    run("palette", "merge", palette, "-o", "both.onnx").fails(2, "two palettes or more")
+    run("palette", "merge", palette, palette, "-o", "both.png").fails(2, "ends in .onnx")
+    run("palette", "merge", palette, palette, "-o", palette).fails(2, "one of the files that are read")
+    assert not Path("both.onnx").exists()
+    spec = styles.read_style(palette).spec
+    monkeypatch.setattr(module, "merge", lambda *_: spec)
+    assert run("palette", "merge", palette, palette, "-o", "both.onnx").out == "both.onnx holds one, two\n"
 
 
 def test_doctor_tells_a_line_each(run: Run) -> None:
@@ -662,7 +744,7 @@ def test_convert(run: Run, checkpoint: Path, photo: Pixels) -> None:
     done = run("convert", checkpoint, "-o", "mine.onnx")
     assert done == Done(0, "mine.onnx  from pytorch/examples fast_neural_style, rgb255 pixels\n", "")
     spec = impasto.load_style("mine.onnx").spec
-    assert spec.name == "mine"
+    assert spec.names[0] == "mine"
     assert spec.arguments["width"] == 4
     source = "pytorch/examples fast_neural_style"
     assert spec.recipe == {"source": source, "convention": "rgb255", "file": "old.pth"}
@@ -679,7 +761,7 @@ def test_convert_passes_its_options_on(run: Run, checkpoint: Path, monkeypatch: 
     done = run("convert", checkpoint, "--output", "mine.onnx", "--name", "other", "--convention", "rgb1")
     assert (done.code, done.out) == (0, "mine.onnx  from pytorch/examples fast_neural_style, rgb1 pixels\n")
     ((_, path, spec), options) = calls[0]
-    assert (path, spec.name, spec.recipe["convention"]) == (Path("mine.onnx"), "other", "rgb1")
+    assert (path, spec.names[0], spec.recipe["convention"]) == (Path("mine.onnx"), "other", "rgb1")
     assert options == {"tolerance": 0.1 / 255}
     assert done.err.startswith("impasto: a test picture comes out with a contrast of ")  # 255 times too strong
     assert done.err.count("\n") == 1

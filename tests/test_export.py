@@ -132,5 +132,5 @@ def test_a_file_of_another_shape_does_not_load_back(exported: tuple[TransformerN
 
 def test_the_probe_is_large_enough_for_any_network() -> None:
     net = make_net(width=1, blocks=12, padding="start")
-    probe = export.probe_for(make_spec(net, entries=(ENTRY,)))
+    (probe,) = export.probe_for(make_spec(net, entries=(ENTRY,)))
     assert net(probe).shape == probe.shape

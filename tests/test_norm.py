@@ -24,7 +24,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 def results(x: Tensor, norm: Callable[[Tensor, Tensor, Tensor], Tensor], grad: Tensor) -> list[Tensor]:
     """Output, and gradients of x, weight and bias."""
     generator = torch.Generator().manual_seed(1)
-    weight, bias = torch.randn(2, x.shape[1], generator=generator).to(torch.promote_types(x.dtype, torch.float32))
+    weight, bias = torch.randn(2, *x.shape[:2], generator=generator).to(torch.promote_types(x.dtype, torch.float32))
     leaves = [x.detach().requires_grad_(), weight.requires_grad_(), bias.requires_grad_()]
     y = norm(*leaves)
     return [y.detach(), *torch.autograd.grad(y, leaves, grad.to(y.dtype))]
@@ -33,7 +33,7 @@ def results(x: Tensor, norm: Callable[[Tensor, Tensor, Tensor], Tensor], grad: T
 def reference(x: Tensor, grad: Tensor) -> list[Tensor]:
     """What PyTorch's own gives in float64, contiguous: its gradients of one channels-last image are wrong (2.13)."""
     x, grad = (t.double().clone(memory_format=torch.contiguous_format) for t in (x, grad))
-    return results(x, lambda x, w, b: F.instance_norm(x, weight=w, bias=b, eps=1e-5), grad)
+    return results(x, lambda x, w, b: F.instance_norm(x, eps=1e-5) * w[:, :, None, None] + b[:, :, None, None], grad)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -87,9 +87,9 @@ def test_statistics_are_not_kept_in_bfloat16() -> None:
 def test_flat_map_becomes_the_bias(dtype: torch.dtype) -> None:
     """An empty sky must not become what rounding left of it, three hundred times enlarged."""
     x = torch.full((1, 2, 31, 33), 7.3, dtype=dtype)
-    leaves = [x.requires_grad_(), torch.tensor([2.0, 0.5]), torch.tensor([0.25, -3.0])]
+    leaves = [x.requires_grad_(), torch.tensor([[2.0, 0.5]]), torch.tensor([[0.25, -3.0]])]
     y = channels_last_norm(*leaves)
-    assert (y.float() - leaves[2][:, None, None]).abs().max() < 2e-3
+    assert (y.float() - leaves[2][:, :, None, None]).abs().max() < 2e-3
     (grad,) = torch.autograd.grad(y.float().square().sum(), x)
     assert grad.isfinite().all()
 
@@ -109,7 +109,7 @@ def test_module_is_the_same_in_training_and_without_gradients() -> None:
 
 def test_output_stays_channels_last() -> None:
     x = noise(2, 6, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
-    y = channels_last_norm(x, torch.ones(6), torch.zeros(6))
+    y = channels_last_norm(x, torch.ones(1, 6), torch.zeros(1, 6))
     assert y.is_contiguous(memory_format=torch.channels_last)
     (grad,) = torch.autograd.grad(y.square().sum(), x)
     assert grad.is_contiguous(memory_format=torch.channels_last)

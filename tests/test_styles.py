@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from conftest import invert_model, invert_spec
+from conftest import colors_model, invert_model, invert_spec
 from impasto import styles
 from impasto.errors import StyleError
 from impasto.runtimes import OpenVINORuntime, load_model
@@ -41,12 +41,15 @@ values = st.recursive(
     max_leaves=5,
 )
 mappings = st.dictionaries(text, values, max_size=4)
-entries = st.builds(StyleEntry, name=text.filter(bool), title=text, artist=text, year=text, rights=text)
+about = {"name": text.filter(bool), "title": text, "artist": text, "year": text, "rights": text}
+strokes = st.lists(st.integers(1, 1 << 16), min_size=1, max_size=3, unique=True).map(lambda sizes: tuple(sorted(sizes)))
+palettes = st.lists(st.builds(StyleEntry, **about, strokes=strokes), min_size=1, max_size=3, unique_by=lambda e: e.name)
+entries = st.builds(StyleEntry, **about).map(lambda entry: [entry]) | palettes
 specs = st.builds(
     StyleSpec,
     architecture=text,
     arguments=mappings,
-    entries=st.lists(entries, min_size=1, max_size=3).map(tuple),
+    entries=entries.map(tuple),
     multiple=st.integers(1, 64),
     min_size=st.integers(1, 1024),
     recipe=mappings,
@@ -97,12 +100,13 @@ def test_spec_round_trip(spec: StyleSpec) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(specs)
 def test_spec_round_trip_through_a_file(spec: StyleSpec) -> None:
+    spec = replace(spec, entries=(replace(spec.entries[0], strokes=()),))
     assert parse_style(invert_model(spec).SerializeToString(), "mine.onnx") == spec
 
 
 def test_spec_name_is_its_first_style() -> None:
     spec = replace(invert_spec(), entries=(StyleEntry(name="one"), StyleEntry(name="two")))
-    assert spec.name == "one"
+    assert spec.names[0] == "one"
 
 
 def test_unknown_keys_are_passed_over() -> None:
@@ -155,7 +159,7 @@ def test_what_is_no_spec_is_a_value_error(data: str) -> None:
 def test_a_style_is_read(invert: Path) -> None:
     style = read_style(invert)
     assert style.spec == invert_spec()
-    assert repr(style) == f"Style({str(invert)!r})"
+    assert repr(style) == f"Style({str(invert)!r}, 'invert')"
     image = np.linspace(0, 1, 3 * 8 * 12, dtype=np.float32).reshape(1, 3, 8, 12)
     np.testing.assert_array_equal(style.runtime(precision="float32")(image), 1 - image)
 
@@ -168,7 +172,7 @@ def test_a_runtime_is_compiled_once_for_each_device_and_precision(invert: Path) 
 
 def test_an_exported_style_is_read(tiny: Path) -> None:
     spec = read_style(tiny).spec
-    assert (spec.name, spec.architecture, spec.arguments["width"]) == ("tiny", "TransformerNet", 4)
+    assert (spec.names[0], spec.architecture, spec.arguments["width"]) == ("tiny", "TransformerNet", 4)
 
 
 def test_an_output_of_two_names_is_found(save: Save) -> None:
@@ -203,7 +207,7 @@ def test_a_broken_spec_in_a_file_is_refused(save: Save, spec: str) -> None:
     ids=["input", "output", "two inputs", "grey", "four channels", "three dimensions"],
 )
 def test_wrong_inputs_and_outputs_are_refused(save: Save, model: onnx.ModelProto) -> None:
-    fails(save(model), "takes image, gives stylized")
+    fails(save(model), "it should take")
 
 
 @pytest.mark.parametrize(
@@ -336,7 +340,7 @@ def test_a_built_in_style_is_complete(name: str) -> None:
     assert (zoo() / entry["file"]).is_file()
     assert all(isinstance(entry[key], str) for key in ("title", "artist", "year", "rights"))
     spec = load_style(name).spec
-    assert spec.name == name
+    assert spec.names[0] == name
     assert set(name) <= set(string.ascii_lowercase + string.digits + "_")
 
 
@@ -400,7 +404,7 @@ def test_a_changed_file_is_loaded_anew(save: Save) -> None:
     times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
     save(invert_model(invert_spec("another")))
     os.utime(path, ns=times)
-    assert (before.spec.name, load_style(path).spec.name) == ("first", "another")
+    assert (before.spec.names[0], load_style(path).spec.names[0]) == ("first", "another")
 
 
 def test_a_failure_is_not_kept(save: Save, tmp_path: Path) -> None:
@@ -410,9 +414,135 @@ def test_a_failure_is_not_kept(save: Save, tmp_path: Path) -> None:
     with pytest.raises(StyleError, match="not a readable ONNX file"):
         load_style(path)
     save(invert_model(invert_spec()))
-    assert load_style(path).spec.name == "invert"
+    assert load_style(path).spec.names[0] == "invert"
 
 
 def test_describe_tells_of_unknown_shapes() -> None:
     model = invert_model(None, shape=("n", "c", "h", "w")).SerializeToString()
     assert load_model(model, "mine").describe("impasto") == (None, {"image": -1}, {"stylized": -1})
+
+
+# ---------------------------------------------------------------------------------------------------------- palettes
+
+
+def test_rows_of_a_palette_are_the_photo_and_each_style_by_strokes(colors: Path) -> None:
+    spec = read_style(colors).spec
+    assert (spec.names, spec.rows) == (["red", "blue"], 7)
+    assert spec.mix({"red": 1.0}).tolist() == [0, 0, 1, 0, 0, 0, 0]
+    assert spec.mix({"blue": 1.0}, size=100).tolist() == [0, 0, 0, 0, 1, 0, 0]
+    assert spec.mix({"red": 0.5, "blue": 0.5}, strength=0.5, size=400).tolist() == [0.5, 0, 0, 0.25, 0, 0, 0.25]
+    np.testing.assert_allclose(spec.mix({"red": 1.0}, size=100 * 2**0.5), [0, 0.5, 0.5, 0, 0, 0, 0], atol=1e-6)
+    assert spec.mix({"red": 1.0}, size=9999).tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert spec.mix({"red": 1.0}).dtype == np.float32
+
+
+@given(red=st.floats(0, 1), strength=st.floats(0, 1), size=st.one_of(st.none(), st.floats(1, 10_000)))
+def test_rows_always_sum_to_one(red: float, strength: float, size: float | None) -> None:
+    entries = tuple(StyleEntry(name=name, strokes=(100, 200, 300)) for name in ("red", "blue"))
+    rows = replace(invert_spec(), entries=entries).mix({"red": red, "blue": 1 - red}, strength=strength, size=size)
+    assert rows.sum() == pytest.approx(1, abs=1e-5)
+    assert rows.min() >= 0
+
+
+def test_a_style_of_a_palette_is_chosen_by_name(colors: Path) -> None:
+    style = load_style(f"{colors}:blue")
+    assert (style.name, dict(style.weights)) == ("blue", {"blue": 1.0})
+    assert load_style(f"{colors}:red").runtime("cpu", "float32") is style.runtime("cpu", "float32")
+
+
+def test_weights_of_a_blend_are_made_to_sum_to_one(colors: Path) -> None:
+    blend = load_style(f"{colors}:red:3, {colors}:blue:1")
+    assert blend.weights == {"red": 0.75, "blue": 0.25}
+    assert blend.name == "red-blue"
+    assert load_style(f"{colors}:red,{colors}:blue:0").weights == {"red": 1.0}
+    assert load_style(f"{colors}:red,{colors}:blue,{colors}:red").weights == pytest.approx(
+        {"red": 2 / 3, "blue": 1 / 3}
+    )
+
+
+def test_built_in_styles_are_blended_by_name(colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = {name: {"file": str(colors), "title": name} for name in ("red", "blue")}
+    monkeypatch.setattr(styles, "builtin_styles", lambda: index)
+    assert load_style("red").weights == {"red": 1.0}
+    assert load_style("red:0.5,blue:1.5").weights == {"red": 0.25, "blue": 0.75}
+
+
+def test_a_palette_wants_a_name(colors: Path) -> None:
+    for name in (colors, str(colors), f"{colors}:0.5"):
+        with pytest.raises(StyleError, match=r"colors.onnx: holds red, blue; name one, as in .*colors.onnx:red"):
+            load_style(name)
+
+
+def test_a_name_that_a_palette_does_not_have_is_told(colors: Path, invert: Path) -> None:
+    with pytest.raises(StyleError, match="has no style 'rod'; did you mean red"):
+        load_style(f"{colors}:rod")
+    with pytest.raises(StyleError, match="has no style 'red'; did you mean invert"):
+        load_style(f"{invert}:red")
+
+
+def test_styles_of_several_files_are_not_blended(colors: Path, invert: Path) -> None:
+    with pytest.raises(StyleError, match=r"styles of several files cannot be blended; .*impasto palette merge"):
+        load_style(f"{colors}:red,{invert}")
+
+
+@pytest.mark.parametrize("weight", ["-1", "x", "nan", "inf", "1:2"])
+def test_a_wrong_weight_is_told(colors: Path, weight: str) -> None:
+    with pytest.raises((StyleError, ValueError), match=r"a weight is a number|has no style|unknown style"):
+        load_style(f"{colors}:red:{weight},{colors}:blue")
+
+
+@pytest.mark.parametrize(
+    "weights", [{}, {"red": 0.0}, {"red": -1.0, "blue": 2.0}, {"red": 1e308, "blue": 1e308}], ids=str
+)
+def test_weights_that_sum_to_nothing_are_told(colors: Path, weights: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="they must be at least 0, and not all 0"):
+        read_style(colors).choose(weights)
+    if weights:
+        with pytest.raises(ValueError, match=r"must be at least 0|a weight is a number"):
+            load_style(",".join(f"{colors}:{name}:{weight}" for name, weight in weights.items()))
+
+
+def test_a_blend_longer_than_a_path_may_be_is_read(colors: Path) -> None:
+    assert load_style(",".join([f"{colors}:red"] * 60)).weights == {"red": pytest.approx(1.0)}
+    with pytest.raises(StyleError, match="unknown style"):
+        load_style("x" * 5000)
+
+
+@pytest.mark.parametrize("name", ["candy", "Starry Night", "ünï", "x-1.2"])
+def test_names_that_can_be_asked_for(name: str) -> None:
+    assert styles.is_name(name)
+
+
+@pytest.mark.parametrize("name", ["x (no", "1889", "1e5", "a,b", "a:b", "../x", ".x", "", " ", "nan", "e\x1b"])
+def test_names_that_cannot_be_asked_for(name: str) -> None:
+    assert not styles.is_name(name)
+
+
+def test_a_file_whose_name_has_a_comma_or_colon_is_a_file(invert_bytes: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a,b:c"
+    path.write_bytes(invert_bytes)
+    assert load_style(str(path)).name == "invert"
+
+
+@pytest.mark.parametrize(
+    "strokes",
+    [
+        {"red": (100, 50, 200), "blue": (1, 2, 3)},
+        {"red": (1, 1, 2), "blue": (1, 2, 3)},
+        {"red": (1, 2, 3), "blue": ()},
+        {"red": (0, 1, 2), "blue": (1, 2, 3)},
+        {"red": (1.5, 2, 3), "blue": (1, 2, 3)},
+        {"red": (1, 2), "blue": (1, 2, 3)},
+    ],
+    ids=str,
+)
+def test_stroke_sizes_that_cannot_be_are_refused(save: Save, strokes: dict[str, Any]) -> None:
+    fails(save(colors_model(entries=tuple(StyleEntry(name=k, strokes=v) for k, v in strokes.items()))))
+
+
+def test_a_name_twice_or_several_styles_without_rows_are_refused(save: Save) -> None:
+    entry = StyleEntry(name="red", strokes=(1, 2, 3))
+    fails(save(colors_model(entries=(entry, entry))), "names a style twice")
+    fails(
+        save(invert_model(replace(invert_spec(), entries=(StyleEntry(name="a"), StyleEntry(name="b"))))), "stroke sizes"
+    )

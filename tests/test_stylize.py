@@ -1,4 +1,5 @@
 import importlib
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,7 +17,7 @@ from impasto import Picture, load_style, stylize
 from impasto.colors import COLORS, keep_colors
 from impasto.errors import DeviceError, StyleError
 from impasto.images import fit, resize
-from impasto.styles import Style
+from impasto.styles import Style, read_style
 
 verb = importlib.import_module("impasto.stylize")  # the module, not the function of its name
 
@@ -250,3 +251,111 @@ def test_an_enlarged_mask_does_not_ring(invert: Path) -> None:
     assert (painted[:34] == 0).all()
     assert (painted[46:] == 255).all()
     assert (np.diff(painted.astype(int)) >= 0).all()
+
+
+# ---------------------------------------------------------------------------------------------------------- palettes
+
+
+def red(colors: Path) -> Style:
+    style = load_style(f"{colors}:red")
+    style._runtimes["auto", "auto"] = style.runtime("cpu", "float32")
+    return style
+
+
+def test_strength_of_a_palette_is_in_its_rows(colors: Path, noise: Noise) -> None:
+    photo = noise(20, 30)
+    painted = stylize(photo, red(colors), strength=0.25)
+    np.testing.assert_allclose(painted, 0.75 * photo + 0.25 * np.array([220, 40, 0]), atol=0.51)
+    np.testing.assert_array_equal(stylize(photo, red(colors), strength=0), photo)
+
+
+@pytest.mark.parametrize(
+    ("stroke", "color"),
+    [(1.0, (200, 0, 0)), (0.1, (200, 0, 0)), (2.0, (220, 40, 0)), (4.0, (240, 80, 0)), (None, (220, 40, 0))],
+)
+def test_stroke_is_relative_to_the_picture(
+    colors: Path, noise: Noise, stroke: float | None, color: tuple[int, ...]
+) -> None:
+    painted = stylize(noise(60, 100), red(colors), stroke=stroke)
+    assert painted.shape == (60, 100, 3)
+    assert abs(painted.astype(int) - color).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("stroke", "side", "expected"),
+    [
+        (None, 50, (None, 1.0)),
+        (1.0, 100, (100, 1.0)),
+        (1.0, 250, (250, 1.0)),
+        (1.0, 400, (400, 1.0)),
+        (1.0, 1000, (400, 0.4)),  # no strokes so broad: a smaller picture is painted
+        (4.0, 1000, (400, 0.1)),
+        (1.0, 80, (100, 1.25)),  # none so fine: a larger one
+        (0.05, 100, (100, 2.0)),  # but not without end
+    ],
+)
+def test_pictures_are_painted_at_the_scale_whose_strokes_there_are(
+    colors: Path, stroke: float | None, side: int, expected: tuple[float | None, float]
+) -> None:
+    assert verb.stroke_size(red(colors), stroke, side) == pytest.approx(expected)
+
+
+def test_a_photo_painted_smaller_or_larger_has_its_size(palette: Path, noise: Noise) -> None:
+    style = load_style(f"{palette}:one")
+    for size in ((301, 200), (17, 16), (40, 257)):
+        for stroke in (0.1, 1.0, 4.0):
+            assert stylize(noise(*size), style, stroke=stroke).shape == (*size, 3)
+
+
+def test_a_network_of_one_style_has_one_size_of_strokes(negative: Style, noise: Noise) -> None:
+    with pytest.raises(StyleError, match=r"invert\.onnx: a network of one style, whose strokes have one size"):
+        stylize(noise(20, 20), negative, stroke=1.0)
+
+
+@pytest.mark.parametrize("stroke", [0, -1, 0.01, 5, float("nan")])
+def test_a_stroke_out_of_range_is_told(colors: Path, noise: Noise, stroke: float) -> None:
+    with pytest.raises(ValueError, match=r"stroke is .*; it must be from 0\.05"):
+        stylize(noise(20, 20), red(colors), stroke=stroke)
+
+
+def test_a_blend_is_between_its_styles(colors: Path, noise: Noise) -> None:
+    painted = stylize(noise(20, 20), f"{colors}:red:0.75,{colors}:blue:0.25", precision="float32")
+    np.testing.assert_allclose(painted, np.broadcast_to([165, 45, 42.5], painted.shape), atol=1)
+
+
+def test_settings_of_a_palette_vary_smoothly(palette: Path, noise: Noise) -> None:
+    """No jump between neighbouring settings: the largest step is under twice the mean step."""
+    photo = resize(noise(12, 16), (96, 128))
+    style = load_style(f"{palette}:one")
+    for settings_ in (
+        [{"strength": s} for s in np.linspace(0.05, 1, 9)],
+        [{"stroke": s} for s in np.linspace(0.5, 0.75, 9)],
+    ):
+        painted = [stylize(photo, style, precision="float32", **kw).astype(int) for kw in settings_]
+        steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(painted)]
+        assert max(steps) < 2 * np.mean(steps)
+
+
+def test_the_mask_and_colors_work_on_a_palette(colors: Path, noise: Noise) -> None:
+    photo = noise(20, 30)
+    mask = np.zeros((20, 30), np.uint8)
+    mask[:, :10] = 255
+    painted = stylize(photo, red(colors), mask=mask)
+    np.testing.assert_array_equal(painted[:, 10:], photo[:, 10:])
+    assert abs(painted[:, :10].astype(int) - (220, 40, 0)).max() <= 1
+    kept = stylize(photo, red(colors), colors="luma")
+    np.testing.assert_array_equal(
+        kept, keep_colors(np.broadcast_to(np.array([220, 40, 0], np.uint8), photo.shape), photo, "luma")
+    )
+
+
+def test_the_photos_share_stays_sharp_where_a_smaller_picture_is_painted(colors: Path, noise: Noise) -> None:
+    photo = noise(600, 800)
+    for strength in (0.02, 0.5):
+        painted = stylize(photo, red(colors), stroke=4.0, strength=strength)
+        np.testing.assert_allclose(painted, (1 - strength) * photo + strength * np.array([240, 80, 0]), atol=3)
+
+
+def test_a_palette_of_which_no_style_is_chosen_is_told(colors: Path, noise: Noise) -> None:
+    with pytest.raises(StyleError, match="holds red, blue; name one"):
+        stylize(noise(20, 20), read_style(colors))

@@ -24,11 +24,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from impasto import stylize
 from impasto import train as package_train
 from impasto.cli import main
-from impasto.config import TrainConfig, TransformerArgs
+from impasto.config import StyleNetArgs, TrainConfig, TransformerArgs
 from impasto.errors import DeviceError, ImageError, ImpastoError, StyleError, TrainingError, WeightsError
-from impasto.images import read_image
+from impasto.export import load_trainable
+from impasto.images import image_size, read_image
+from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
 from impasto.styles import StyleSpec, load_style
@@ -115,6 +118,7 @@ class Trainer:
             "photos": self.world / "photos",
             "output": self.folder / f"{name}.onnx",
             "loss_network": (str(self.world / "vgg.safetensors"),),
+            "architecture": "TransformerNet",
             "network": TransformerArgs(width=4, blocks=1),
             "image_size": (32,),
             "batch_size": (2,),
@@ -128,7 +132,8 @@ class Trainer:
         }
         if not {"epochs", "minutes"} & settings.keys():
             defaults["steps"] = 6
-        return TrainConfig(settings.pop("painting", self.world / "painting.png"), **defaults | LAYERS | settings)
+        paintings = settings.pop("paintings", (self.world / "painting.png",))
+        return TrainConfig(paintings, **defaults | LAYERS | settings)
 
     def run(self, name: str = "a", /, *, stop: int | None = None, **settings: Any) -> list[Step]:
         """All steps, or those to step `stop`, after which the run is closed."""
@@ -192,7 +197,7 @@ def test_loss_falls(trainer: Trainer) -> None:
 def test_a_style_file_is_written_that_paints_as_the_averaged_network(world: Path, tmp_path: Path) -> None:
     trainer = Trainer(world, tmp_path)
     about: dict[str, Any] = {"name": "blobs", "title": "Blobs", "artist": "Nobody", "year": "2024", "rights": "CC0"}
-    trainer.run("style", steps=5, learning_rate=0.01, **about)
+    trainer.run("style", steps=5, learning_rate=0.01, about={"painting": about})
     style = load_style(tmp_path / "style.onnx")
     net = TransformerNet(width=4, blocks=1).eval()
     net.load_state_dict(trainer.state("style")["average"])
@@ -206,14 +211,14 @@ def test_a_style_file_is_written_that_paints_as_the_averaged_network(world: Path
     assert {name: getattr(entry, name) for name in about} == about
     assert style.spec.recipe["steps"] == 5
     assert style.spec.recipe["photos"] == "6 photos"
-    assert style.spec.recipe["painting"] == "painting.png"
+    assert style.spec.recipe["paintings"] == ["painting.png"]
     assert str(tmp_path) not in style.spec.to_json()
     assert str(world) not in style.spec.to_json()
 
 
 def test_name_of_the_style_is_the_outputs_unless_given(trainer: Trainer) -> None:
     trainer.run("candy", steps=1)
-    assert trainer.exported[0].spec.name == "candy"
+    assert trainer.exported[0].spec.names[0] == "candy"
     assert trainer.exported[0].path == trainer.folder / "candy.onnx"
 
 
@@ -304,10 +309,10 @@ def spy_on_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     shapes: list[tuple[int, int]] = []
     original = Run.losses
 
-    def losses(self: Run, image: Tensor) -> dict[str, Tensor]:
+    def losses(self: Run, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
         shapes.append((image.shape[0], image.shape[2]))
         assert image.shape[2] == image.shape[3]
-        return original(self, image)
+        return original(self, image, rows)
 
     monkeypatch.setattr(Run, "losses", losses)
     return shapes
@@ -380,7 +385,7 @@ def test_stopped_and_resumed_is_the_same_to_the_bit(
 KILLED = """
 import os, signal, torch
 from pathlib import PosixPath
-from impasto.config import TrainConfig, TransformerArgs
+from impasto.config import StyleNetArgs, TrainConfig, TransformerArgs
 from impasto.train import train
 torch.set_num_threads(1)
 for step in train({config!r}):
@@ -470,7 +475,7 @@ def test_what_does_not_change_the_weights_may_change(trainer: Trainer) -> None:
         "log_interval": 3,
         "sample_interval": 2,
         "checkpoint_interval": 2,
-        "title": "T",
+        "about": {"painting": {"title": "T"}},
         "tensorboard": False,
     }
     assert trainer.run(steps=6, validation=trainer.world / "photos", **changed)[0].step == 3
@@ -482,11 +487,14 @@ def test_painting_and_loss_network_may_move_but_not_be_others(trainer: Trainer, 
     moved.mkdir()
     for name in ("painting.png", "vgg.safetensors"):
         (moved / name).write_bytes((trainer.world / name).read_bytes())
-    settings: dict[str, Any] = {"painting": moved / "painting.png", "loss_network": (str(moved / "vgg.safetensors"),)}
+    settings: dict[str, Any] = {
+        "paintings": (moved / "painting.png",),
+        "loss_network": (str(moved / "vgg.safetensors"),),
+    }
     assert trainer.run(steps=3, **settings)[0].step == 3
     (moved / "painting.png").rename(moved / "other.png")
-    with pytest.raises(TrainingError, match=r"painting was .*painting.*, is .*other.*"):
-        trainer.run(steps=4, **settings | {"painting": moved / "other.png"})
+    with pytest.raises(TrainingError, match=r"paintings was .*painting.*, is .*other.*"):
+        trainer.run(steps=4, **settings | {"paintings": (moved / "other.png",)})
     (moved / "vgg.safetensors").rename(moved / "deep.safetensors")
     with pytest.raises(TrainingError, match=r"loss_network was .*vgg.*, is .*deep.*"):
         trainer.run(steps=4, loss_network=(str(moved / "deep.safetensors"),))
@@ -523,8 +531,8 @@ def spoil(monkeypatch: pytest.MonkeyPatch, when: Callable[[int, int], bool], val
     tries: list[int] = []
     original = Run.losses
 
-    def losses(self: Run, image: Tensor) -> dict[str, Tensor]:
-        found = original(self, image)
+    def losses(self: Run, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        found = original(self, image, rows)
         bad = when(self.step_count + 1, tries.count(self.step_count + 1))
         tries.append(self.step_count + 1)
         return {name: loss * value if bad else loss for name, loss in found.items()}
@@ -644,7 +652,7 @@ def test_too_many_broken_photos_stop_the_training_with_a_checkpoint(trainer: Tra
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"painting": Path("nowhere.png")}, ImageError, "nowhere.png"),
+        ({"paintings": (Path("nowhere.png"),)}, ImageError, "nowhere.png"),
         ({"photos": Path("nowhere")}, TrainingError, "nowhere: no such folder"),
         ({"validation": Path("nowhere")}, TrainingError, "nowhere: no such folder"),
         ({"loss_network": ("nowhere.pth",)}, WeightsError, "nowhere.pth"),
@@ -666,38 +674,25 @@ def test_what_cannot_be_used_is_told_before_anything_is_made(
 def test_unreadable_painting_is_named(trainer: Trainer, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"nonsense")
     with pytest.raises(ImpastoError, match=r"bad\.jpg"):
-        trainer.run(painting=tmp_path / "bad.jpg")
+        trainer.run(paintings=(tmp_path / "bad.jpg",))
 
 
 def test_painting_that_is_a_strip_is_refused(trainer: Trainer, tmp_path: Path) -> None:
     picture(tmp_path / "scroll.png", 20, 400, 0)
     with pytest.raises(TrainingError, match=r"scroll\.png: 26 pixels narrow at a style size of 512"):
-        trainer.run(painting=tmp_path / "scroll.png", style_size=(512,))
-    assert trainer.run(painting=tmp_path / "scroll.png", style_size=(640,), steps=1)
+        trainer.run(paintings=(tmp_path / "scroll.png",), style_size=(512,))
+    assert trainer.run(paintings=(tmp_path / "scroll.png",), style_size=(640,), steps=1)
 
 
 def test_painting_of_one_colour_leaves_the_losses_finite(trainer: Trainer, tmp_path: Path) -> None:
     Image.new("RGB", (48, 48), (200, 30, 30)).save(tmp_path / "flat.png")
-    steps = trainer.run(painting=tmp_path / "flat.png", steps=3)
+    steps = trainer.run(paintings=(tmp_path / "flat.png",), steps=3)
     assert all(math.isfinite(s.loss) and not s.event for s in steps)
 
 
 def test_painting_may_be_of_any_kind(trainer: Trainer, tmp_path: Path) -> None:
     Image.fromarray(read_image(trainer.world / "painting.png")).convert("LA").save(tmp_path / "grey.png")
-    assert trainer.run(painting=tmp_path / "grey.png", steps=1)[0].loss > 0
-
-
-def test_style_sizes_are_averaged(trainer: Trainer) -> None:
-    def opened(*sizes: int) -> Run:
-        run = Run(trainer.config(style_size=sizes))
-        run.open()
-        return run
-
-    small, large, both = opened(40), opened(64), opened(40, 64)
-    for layer, value in both.grams.items():
-        torch.testing.assert_close(value, (small.grams[layer] + large.grams[layer]) / 2)
-    assert both.painting_tv == pytest.approx((small.painting_tv + large.painting_tv) / 2)
-    assert small.painting_tv > large.painting_tv
+    assert trainer.run(paintings=(tmp_path / "grey.png",), steps=1)[0].loss > 0
 
 
 def test_layer_is_taken_from_the_first_network_that_has_it(trainer: Trainer, tmp_path: Path) -> None:
@@ -705,10 +700,14 @@ def test_layer_is_taken_from_the_first_network_that_has_it(trainer: Trainer, tmp
     deep = trainer.world / "vgg.safetensors"
     run = Run(trainer.config(loss_network=(str(shallow), str(deep))))
     run.open()
-    assert {layer: value.shape[1] for layer, value in run.grams.items()} == {"relu1_1": 5, "relu2_1": 7, "relu3_1": 8}
+    assert {layer: value.shape[1] for layer, value in run.targets.grams.items()} == {
+        "relu1_1": 5,
+        "relu2_1": 7,
+        "relu3_1": 8,
+    }
     alone = Run(trainer.config(loss_network=(str(deep),)))
     alone.open()
-    torch.testing.assert_close(run.grams["relu3_1"], alone.grams["relu3_1"])
+    torch.testing.assert_close(run.targets.grams["relu3_1"], alone.targets.grams["relu3_1"])
     assert trainer.run(steps=1, loss_network=(str(shallow), str(deep)))[0].loss > 0
     assert trainer.exported[0].spec.recipe["loss_network"] == ["shallow.safetensors", "vgg.safetensors"]
 
@@ -729,6 +728,162 @@ def test_folders_of_output_and_checkpoint_are_made(trainer: Trainer, tmp_path: P
     trainer.run(steps=1, output=tmp_path / "x" / "y" / "s.onnx", checkpoint_dir=tmp_path / "c" / "d")
     assert (tmp_path / "x" / "y").is_dir()
     assert (tmp_path / "c" / "d" / "checkpoint.pt").is_file()
+
+
+# ------------------------------------------------------------------------------------------------- palettes
+
+
+@pytest.fixture
+def paintings(world: Path) -> tuple[Path, ...]:
+    """Two paintings, first and second."""
+    for seed, name in enumerate(("first", "second"), 50):
+        picture(world / f"{name}.png", 60, 72, seed)
+    return world / "first.png", world / "second.png"
+
+
+def of_a_palette(paintings: tuple[Path, ...], **settings: Any) -> dict[str, Any]:
+    """Settings of a run that learns two styles with two stroke sizes."""
+    shape = StyleNetArgs(widths=(4, 6), blocks=1, kernel=3)
+    return {"architecture": "StyleNet", "paintings": paintings, "style_size": (48, 64), "stylenet": shape} | settings
+
+
+def test_a_palette_learns_all_its_styles(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
+    steps = trainer.run(**of_a_palette(paintings, steps=80, learning_rate=0.02, batch_size=(4,)))
+    first, last = (sum(s.loss for s in part) / 10 for part in (steps[:10], steps[-10:]))
+    assert last < 0.5 * first
+    assert set(steps[-1].styles) == {"first", "second"}
+    assert all(steps[-1].styles[name] < 0.5 * steps[3].styles[name] for name in steps[-1].styles)
+    spec = trainer.exported[0].spec
+    assert (spec.architecture, spec.names, spec.rows) == ("StyleNet", ["first", "second"], 5)
+    assert [entry.strokes for entry in spec.entries] == [(48, 64)] * 2
+    assert spec.recipe["paintings"] == ["first.png", "second.png"]
+    assert "network" not in spec.recipe
+
+
+def test_a_palette_resumes_exactly(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
+    settings = of_a_palette(paintings, steps=9, learning_rate=0.01, batch_size=(3,))
+    whole = trainer.weights("whole", **settings)
+    trainer.run("parts", **settings, stop=4)
+    assert_equal(whole, trainer.weights("parts", **settings))
+    assert_equal({"": trainer.state("whole")["style_losses"]}, {"": trainer.state("parts")["style_losses"]})
+
+
+def test_a_palette_is_written_and_paints_each_of_its_styles(
+    world: Path, tmp_path: Path, paintings: tuple[Path, ...]
+) -> None:
+    about = {"first": {"name": "one", "title": "Number one"}}
+    Trainer(world, tmp_path).run("mine", **of_a_palette(paintings, steps=8, learning_rate=0.02, about=about))
+    photo = read_image(world / "photos" / "0.png")
+    painted = [stylize(photo, f"{tmp_path / 'mine.onnx'}:{name}") for name in ("one", "second")]
+    assert np.abs(painted[0].astype(int) - painted[1]).mean() > 1
+    entry = load_style(f"{tmp_path / 'mine.onnx'}:one").spec.entries[0]
+    assert (entry.name, entry.title, entry.strokes) == ("one", "Number one", (48, 64))
+
+
+def test_a_style_that_lags_weighs_more(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
+    run = Run(trainer.config(**of_a_palette(paintings, content_weight=0.0, tv_weight=0.0, style_weight=(1.0,))))
+    losses = {name: torch.tensor([2.0, 2.0]) for name in ("content", "style", "tv")}
+    run.style_losses = torch.tensor([3.0, 1.0])
+    styles = [run.total(losses, torch.tensor([i, i])).item() for i in range(2)]
+    assert styles == pytest.approx([2 * 1.5**0.5, 2 * 0.5**0.5])
+    run.step_count = 1000
+    for _ in range(500):
+        run.note(torch.tensor([0.25]), torch.tensor([1]))
+    assert run.style_losses.tolist() == pytest.approx([3.0, 0.25], rel=1e-3)
+
+
+def test_samples_of_a_palette_show_every_style(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
+    one = trainer.run("one", **of_a_palette(paintings[:1], steps=1))[0].sample
+    two = trainer.run("two", **of_a_palette(paintings, steps=1))[0].sample
+    assert one is not None
+    assert two is not None
+    assert image_size(two)[0] == pytest.approx(1.5 * image_size(one)[0], abs=2)
+
+
+def test_rows_are_learnt_on_a_base_that_stays(trainer: Trainer, palette: Path, paintings: tuple[Path, ...]) -> None:
+    base = load_trainable(palette.read_bytes(), "palette.onnx")
+    assert isinstance(base, StyleNet)
+    settings = of_a_palette(paintings[:1], base=str(palette), steps=60, learning_rate=0.05, batch_size=(4,))
+    steps = trainer.run(**settings)
+    assert sum(s.style for s in steps[-8:]) < 0.8 * sum(s.style for s in steps[:8])
+    weights = trainer.exported[0].weights
+    own = tables(base)
+    for name, value in base.state_dict().items():
+        if name in own:
+            assert len(weights[name]) == 2
+        else:
+            assert torch.equal(weights[name], value), name
+    assert any(differ({"": weights[name][:1]}, {"": weights[name][1:]}) for name in own)
+    spec = trainer.exported[0].spec
+    assert (spec.names, spec.recipe["base"], spec.arguments["widths"]) == (["a"], "palette.onnx", (4, 6))
+
+
+def test_all_weights_of_a_base_are_learnt_when_asked(
+    trainer: Trainer, palette: Path, paintings: tuple[Path, ...]
+) -> None:
+    trainer.run(**of_a_palette(paintings[:1], base=str(palette), steps=3, unfreeze=True))
+    before, after = load_trainable(palette.read_bytes(), "").state_dict(), trainer.exported[0].weights
+    assert differ({k: before[k] for k in ("output.weight",)}, {k: after[k] for k in ("output.weight",)})
+
+
+def test_a_base_that_is_none_is_told(trainer: Trainer, tiny: Path, paintings: tuple[Path, ...]) -> None:
+    with pytest.raises(StyleError, match=r"tiny\.onnx: a TransformerNet, which is no base for a StyleNet"):
+        trainer.run(**of_a_palette(paintings, base=str(tiny)))
+    with pytest.raises(StyleError, match="unknown style 'nonesuch'"):
+        trainer.run(**of_a_palette(paintings, base="nonesuch"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"image_size": (36,), "stylenet": StyleNetArgs(widths=(4, 5, 6))},
+            "image_size is 36; it must be a multiple of 8, at least 16",
+        ),
+        ({"unfreeze": True}, "unfreeze is for a StyleNet's base"),
+        ({"photos": "first.png"}, "no photos found but the paintings"),
+    ],
+    ids=["crops", "unfreeze", "no photos"],
+)
+def test_what_cannot_be_trained_is_told_before(
+    trainer: Trainer, paintings: tuple[Path, ...], settings: dict[str, Any], message: str
+) -> None:
+    if "photos" in settings:
+        settings = {"photos": trainer.world / settings["photos"]}
+    with pytest.raises((ValueError, TrainingError), match=message):
+        trainer.run(**of_a_palette(paintings, **settings))
+
+
+def test_crops_must_fit_the_network_of_one_style(trainer: Trainer) -> None:
+    with pytest.raises(ValueError, match="image_size is 66; it must be a multiple of 4"):
+        trainer.run(image_size=(64, 66, 70))
+    with pytest.raises(ValueError, match="image_size is 40; it must be a multiple of 4, at least 44"):
+        trainer.run(network=TransformerArgs(width=4, padding="start"), image_size=(64, 40))
+
+
+def test_three_halvings_have_samples_that_fit(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
+    settings = of_a_palette(paintings, steps=1, sample_interval=1, stylenet=StyleNetArgs(widths=(4, 5, 6), blocks=0))
+    assert trainer.run(**settings)[0].sample
+
+
+def test_a_network_of_one_style_goes_on_from_its_base(trainer: Trainer, tiny: Path) -> None:
+    shape = TransformerArgs(width=4, blocks=1)
+    trainer.run(base=str(tiny), network=shape, steps=1, learning_rate=1e-9, average_decay=0.0)
+    begun = load_trainable(tiny.read_bytes(), "").state_dict()
+    for name, value in trainer.exported[0].weights.items():
+        torch.testing.assert_close(value, begun[name], rtol=0, atol=1e-5)
+
+
+def test_what_is_said_of_a_painting_that_is_none_is_told(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
+    with pytest.raises(ValueError, match="about is of third; the paintings are first, second"):
+        trainer.run(**of_a_palette(paintings, about={"third": {"title": "T"}}))
+    with pytest.raises(ValueError, match="about of first has colour; it may have name, title, artist, year, rights"):
+        trainer.run(**of_a_palette(paintings, about={"first": {"colour": "T"}}))
+    for name in ("", "a,b", "1889", "../x"):
+        with pytest.raises(ValueError, match=r"which --style could not ask for; .*--about\.first\.name"):
+            trainer.run(**of_a_palette(paintings, about={"first": {"name": name}}))
+    with pytest.raises(ValueError, match="one name twice"):
+        trainer.run(**of_a_palette(paintings, about={"first": {"name": "second"}}))
 
 
 # ------------------------------------------------------------------------------------------------- samples and logs
@@ -830,7 +985,8 @@ def test_tensorboard_events_are_written_when_asked_for(trainer: Trainer) -> None
 def write_toml(trainer: Trainer, **more: Any) -> Path:
     """Settings of a small run as a file."""
     settings = {
-        "painting": str(trainer.world / "painting.png"),
+        "paintings": [str(trainer.world / "painting.png")],
+        "architecture": "TransformerNet",
         "photos": str(trainer.world / "photos"),
         "output": str(trainer.folder / "a.onnx"),
         "loss_network": [str(trainer.world / "vgg.safetensors")],
@@ -878,7 +1034,7 @@ def test_mistakes_and_failures_are_one_line(trainer: Trainer, capsys: pytest.Cap
         (2, "relu7_1", ["--style-layers", "relu7_1"]),
         (2, "stepz", ["--stepz", "30"]),
         (1, "no such folder", ["--photos", "nowhere"]),
-        (1, "not here.png", ["--painting", "not here.png"]),
+        (1, "not here.png", ["--paintings", "not here.png"]),
     ]:
         assert call("train", "--config", file, *flags) == code
         error = capsys.readouterr().err.strip()
@@ -943,7 +1099,12 @@ def test_samples_and_the_painting_do_not_become_photos(trainer: Trainer) -> None
     folder = trainer.folder / "all"
     shutil.copytree(trainer.world / "photos", folder)
     painting = shutil.copy(trainer.world / "painting.png", folder)
-    settings: dict[str, Any] = {"photos": folder, "painting": Path(painting), "output": folder / "a.onnx", "steps": 2}
+    settings: dict[str, Any] = {
+        "photos": folder,
+        "paintings": (Path(painting),),
+        "output": folder / "a.onnx",
+        "steps": 2,
+    }
     trainer.run(sample_interval=1, **settings)
     assert list(folder.glob("a.onnx.training/sample-*.jpg"))
     seen = Run(trainer.config(**settings))

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from impasto.config import TrainConfig, TransformerArgs
+    from impasto.config import StyleNetArgs, TrainConfig, TransformerArgs
     from impasto.errors import (
         DeviceError,
         ImageError,
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from impasto.images import Picture, read_image, read_picture, write_image
+    from impasto.palette import merge
+    from impasto.preview import preview
+    from impasto.sheets import matrix, sheet
     from impasto.styles import Style, StyleEntry, StyleSpec, builtin_styles, load_style
     from impasto.stylize import stylize
     from impasto.train import Step, train
@@ -36,6 +39,7 @@ __all__ = [
     "Style",
     "StyleEntry",
     "StyleError",
+    "StyleNetArgs",
     "StyleSpec",
     "TrainConfig",
     "TrainingError",
@@ -43,15 +47,19 @@ __all__ = [
     "WeightsError",
     "builtin_styles",
     "load_style",
+    "matrix",
+    "merge",
+    "preview",
     "read_image",
     "read_picture",
+    "sheet",
     "stylize",
     "train",
     "write_image",
 ]
 
 _HOMES = {
-    "config": ("TrainConfig", "TransformerArgs"),
+    "config": ("StyleNetArgs", "TrainConfig", "TransformerArgs"),
     "errors": (
         "DeviceError",
         "ImageError",
@@ -62,6 +70,9 @@ _HOMES = {
         "WeightsError",
     ),
     "images": ("Picture", "read_image", "read_picture", "write_image"),
+    "palette": ("merge",),
+    "preview": ("preview",),
+    "sheets": ("matrix", "sheet"),
     "styles": ("Style", "StyleEntry", "StyleSpec", "builtin_styles", "load_style"),
     "stylize": ("stylize",),
     "train": ("Step", "train"),

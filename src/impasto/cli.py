@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -46,6 +47,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Convention = Literal["auto", "rgb255", "bgr255", "imagenet", "rgb1"]
 Flag = Annotated[bool, Parameter(negative="")]
 STREAM = Path("-")
+LONGEST = 80
+"""Letters of a style's name in the name of an output."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -130,6 +133,7 @@ def stylize(
     style: str,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     strength: float = 1.0,
+    stroke: float | None = None,
     colors: Colors = "style",
     mask: Path | None = None,
     max_side: int | None = None,
@@ -145,11 +149,14 @@ def stylize(
     inputs
         Photographs; - is standard input.
     style
-        Name of a built-in style (impasto styles lists them) or a style file.
+        Name of a built-in style (impasto styles lists them), a blend of several (candy:0.7,udnie:0.3) or a style file.
     output
         File, or existing folder; <stem>-<style>.<ext> beside the input unless given; - is standard output, a PNG.
     strength
         0 is the photo, 1 the painting.
+    stroke
+        Size of the strokes relative to the picture: 1 is as in the painting, less is finer, 0.05 to 4; unless given
+        the strokes are those that come sharpest, finer the larger the picture.
     colors
         Whose colours: the style's, or the photo's kept by luma, match (mean and covariance) or histogram.
     mask
@@ -166,18 +173,19 @@ def stylize(
         Print one JSON object an output.
 
     """
-    from impasto.styles import load_style
-    from impasto.stylize import check
+    from impasto.styles import is_file, load_style
+    from impasto.stylize import check, check_stroke
 
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
-    check(strength, colors, None, max_side)
-    jobs = plan(inputs, output, style, json=json)
-    protect(jobs, *inputs, mask, style)
-    soft_mask = read_mask(mask) if mask is not None else None
+    check(strength, stroke, colors, None, max_side)
     loaded = load_style(style)
+    check_stroke(stroke, loaded)
+    jobs = plan(inputs, output, Path(style).stem if is_file(style) else loaded.name, json=json)
+    protect(jobs, *inputs, mask, loaded.source)
+    soft_mask = read_mask(mask) if mask is not None else None
     runtime = loaded.runtime(device, precision)
-    options = {"strength": strength, "colors": colors, "mask": soft_mask, "max_side": max_side}
+    options = {"strength": strength, "stroke": stroke, "colors": colors, "mask": soft_mask, "max_side": max_side}
     failures = 0
     for job in jobs:
         start = time.perf_counter()
@@ -199,7 +207,7 @@ def stylize(
                 "width": width,
                 "height": height,
                 "seconds": round(time.perf_counter() - start, 3),
-                "style": loaded.spec.name,
+                "style": loaded.name,
                 "device": runtime.device,
                 "precision": runtime.precision,
             },
@@ -250,7 +258,8 @@ def target_of(source: Path, output: Path | None, style: str) -> Path:
             return STREAM
         source = Path("stdin.png")
     suffix = source.suffix if source.suffix.lower() in WRITE_SUFFIXES else ".png"
-    return (output or source.parent) / f"{source.stem}-{Path(style).stem}{suffix}"
+    name = re.sub(r"[^\w .+-]", "_", style)[:LONGEST]  # names come from style files, which may be a stranger's
+    return (output or source.parent) / f"{source.stem}-{name}{suffix}"
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -302,22 +311,79 @@ def report(result: dict[str, Any], *, as_json: bool) -> None:
 
 
 @app.command
-def styles(*, json: Flag = False) -> int:
-    """List the built-in styles.
+def styles(
+    file: Path | None = None,
+    *,
+    sheet: Path | None = None,
+    matrix: str | None = None,
+    photo: Path | None = None,
+    side: int = 320,
+    json: Flag = False,
+) -> int:
+    """List the built-in styles, or those of a file; or draw them.
 
     Parameters
     ----------
+    file
+        Style file whose styles to list, in place of the built-in ones.
+    sheet
+        Picture to write: a photo in every style, with their names.
+    matrix
+        Name of a style that the sheet shows in place of all, strength against stroke.
+    photo
+        Photo of the sheet; one of ours unless given.
+    side
+        Long side of each picture in the sheet, in pixels.
     json
-        Print them as one JSON array.
+        Print the list as one JSON array.
 
     """
-    entries = impasto.builtin_styles()
-    if json:
+    if matrix is not None and sheet is None:
+        raise ValueError("--matrix needs --sheet, the picture to write")
+    entries = impasto.builtin_styles() if file is None else styles_of(file)
+    if sheet is not None:
+        draw_sheet(sheet, file, [matrix] if matrix else list(entries), photo, side, as_matrix=matrix is not None)
+        print(sheet)
+    elif json:
         print_json([{"name": name, **entry} for name, entry in entries.items()])
-        return 0
-    for name, entry in entries.items():
-        print(f"{name:16}  {', '.join(filter(None, (entry['title'], entry['artist'], entry['year'])))}")
+    else:
+        for name, entry in entries.items():
+            about = ", ".join(filter(None, (entry["title"], entry["artist"], entry["year"])))
+            print(printable(f"{name:16}  {about}"))
     return 0
+
+
+def styles_of(file: Path) -> dict[str, dict[str, Any]]:
+    """What a style file says of each of its styles, by name."""
+    from dataclasses import asdict
+
+    from impasto.styles import load_file
+
+    return {entry.name: asdict(entry) for entry in load_file(file).spec.entries}
+
+
+def draw_sheet(
+    target: Path, file: Path | None, names: Sequence[str], photo: Path | None, side: int, *, as_matrix: bool
+) -> None:
+    """Write a photo in every style, or as a matrix of one."""
+    from impasto import sheets
+    from impasto.images import WRITE_SUFFIXES, fit, read_image, write_image
+    from impasto.styles import load_file, load_style, zoo
+
+    if target.suffix.lower() not in WRITE_SUFFIXES:
+        raise ValueError(f"--sheet is {target}; it must end in one of {', '.join(WRITE_SUFFIXES)}")
+    if any(path is not None and same_file(target, path) for path in (file, photo)):
+        raise ValueError(f"{target} is one of the files that are read; choose another --sheet")
+    if side < sheets.SMALLEST:
+        raise ValueError(f"side is {side}; it must be at least {sheets.SMALLEST} pixels")
+    shown = fit(read_image(photo or zoo() / "sample.jpg"), side)
+    loaded = [load_style(name) if file is None else load_file(file).choose({name: 1.0}) for name in names]
+    if as_matrix and not loaded[0].spec.rows:
+        raise ValueError(
+            f"--matrix is {names[0]}; a network of one style has one size of strokes, so it needs a palette's"
+        )
+    drawn = sheets.matrix(shown, loaded[0]) if as_matrix else sheets.sheet(shown, loaded)
+    write_image(target, drawn)
 
 
 def print_json(value: Any) -> None:
@@ -391,6 +457,86 @@ def needs_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"this needs {error.name}: pip install 'impasto[{extra}]'") from error
+
+
+palette = App(name="palette", help="Work on palettes, files of several styles.")
+app.command(palette)
+
+
+@palette.command(name="merge")
+def palette_merge(*palettes: Path, output: Annotated[Path, Parameter(alias="-o")]) -> int:
+    """Join palettes that share a base into one.
+
+    Parameters
+    ----------
+    palettes
+        Style files, two or more, trained with the same --base.
+    output
+        Style file to write, .onnx.
+
+    """
+    check_style_suffix(output)
+    if any(same_file(output, path) for path in palettes):
+        raise ValueError(f"{output} is one of the files that are read; choose another --output")
+    with needs_extra("train"):
+        from impasto.palette import merge
+    print(printable(f"{output} holds {', '.join(merge(palettes, output).names)}"))
+    return 0
+
+
+@app.command
+def preview(
+    painting: Path,
+    photo: Path,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    base: str,
+    seconds: float = 75.0,
+    side: int = 320,
+    loss_network: tuple[str, ...] = ("vgg19-small16x",),
+) -> int:
+    """Show on one photo what a painting will give, before any long training.
+
+    Parameters
+    ----------
+    painting
+        Picture whose style would be learnt.
+    photo
+        Photograph to paint.
+    output
+        Sheet to write, strength against stroke; <stem>-<painting>-preview.png beside the photo unless given.
+    base
+        Palette whose network is used.
+    seconds
+        How long to learn.
+    side
+        Long side of each picture in the sheet, in pixels.
+    loss_network
+        As of impasto train.
+
+    """
+    from impasto.images import WRITE_SUFFIXES, write_image
+
+    target = output or photo.with_name(f"{photo.stem}-{painting.stem}-preview.png")
+    if target.suffix.lower() not in WRITE_SUFFIXES:
+        raise ValueError(f"--output is {target}; it must end in one of {', '.join(WRITE_SUFFIXES)}")
+    if any(same_file(target, path) for path in (painting, photo)):
+        raise ValueError(f"{target} is one of the files that are read; choose another --output")
+    with needs_extra("train"):
+        from impasto.preview import preview as run
+    steps = run(
+        painting, photo, base=base, seconds=seconds, side=side, loss_network=loss_network, progress=download_bar()
+    )
+    with contextlib.closing(steps):  # closing removes the temporary folder
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                write_image(target, finished.value)
+                print(target)
+                return 0
+            if sys.stderr.isatty():
+                print(f"\r{step.progress:4.0%}", end="\n" if step.progress >= 1 else "", file=sys.stderr, flush=True)
 
 
 @app.command

@@ -53,28 +53,64 @@ class TransformerArgs:
         check_range(self, 0, 64, "blocks")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StyleNetArgs:
+    """Shape of a `StyleNet`."""
+
+    widths: tuple[int, ...] = (16, 48)
+    """Channels at a half of the resolution, a quarter, and so on; the residual blocks work on the last."""
+    blocks: int = 5
+    """Residual blocks."""
+    stem: int = 5
+    """Kernel of the first convolution."""
+    kernel: int = 7
+    """Kernel of the last convolution, in pixels of the picture."""
+    upsample: Literal["nearest", "bilinear"] = "nearest"
+    """How maps are doubled before a convolution."""
+    skips: bool = False
+    """Add the maps on the way down to those of the same size on the way up."""
+    separable: bool = False
+    """Residual blocks of separable convolutions."""
+
+    def __post_init__(self) -> None:
+        """Check every value; raises ValueError."""
+        check_choices(self)
+        if not self.widths:
+            raise ValueError("widths is empty; it needs a value")
+        if len(self.widths) > 6:
+            raise ValueError(f"widths has {len(self.widths)} values; the network halves the picture at most 6 times")
+        check_range(self, 1, 512, "widths")
+        check_range(self, 0, 64, "blocks")
+        check_range(self, 1, 15, "stem", "kernel")
+        for name in ("stem", "kernel"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be odd")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a training run; it is printed at the start and stored in the style file."""
 
-    painting: Path
-    """Picture whose style is learnt."""
+    paintings: tuple[Path, ...]
+    """Pictures whose styles are learnt."""
     _: KW_ONLY
     photos: Path
     """Folder of photos, flat or nested, or with .tar shards of photos."""
     output: Annotated[Path, Parameter(alias="-o")]
     """Style file to write, .onnx."""
+    about: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Name, title, artist, year and rights of a style, by its painting's stem: --about.starry.title "Starry Night"."""
 
-    name: str = ""
-    """Name of the style; the output's stem unless given."""
-    title: str = ""
-    """Title of the painting."""
-    artist: str = ""
-    """Who painted it."""
-    year: str = ""
-    """When it was painted."""
-    rights: str = ""
-    """Who may use the style, and how."""
+    architecture: Literal["StyleNet", "TransformerNet"] = "StyleNet"
+    """Network that is trained: our own of many styles with strength and stroke, or Johnson's of one style."""
+    stylenet: StyleNetArgs = field(default_factory=StyleNetArgs)
+    """Shape of a StyleNet."""
+    network: TransformerArgs = field(default_factory=TransformerArgs)
+    """Shape of a TransformerNet."""
+    base: str = ""
+    """Style file, or built-in style, to begin from: a StyleNet is kept and learns rows, a TransformerNet goes on."""
+    unfreeze: bool = False
+    """Train the weights of a base that is a StyleNet too."""
 
     steps: int | None = None
     """Training steps (8000 unless epochs or minutes are given)."""
@@ -86,8 +122,8 @@ class TrainConfig:
     """Photos a step; several values go with several image sizes."""
     image_size: tuple[int, ...] = (128, 128, 192)
     """Side of the square crops, in pixels; several are used one after another for equal shares of the run."""
-    style_size: tuple[int, ...] = (512,)
-    """Long side of the painting in pixels, which sets the size of strokes; of several, the statistics are averaged."""
+    style_size: tuple[int, ...] = (320, 512, 820)
+    """Long side of the paintings in pixels, which sets the size of strokes: several are the reach of --stroke."""
 
     content_weight: float = 1.0
     """Weight of the content loss."""
@@ -106,11 +142,10 @@ class TrainConfig:
     pooling: Literal["max", "avg"] = "max"
     """Pooling of the loss network."""
 
-    network: TransformerArgs = field(default_factory=TransformerArgs)
-    """Shape of the network that is trained."""
-
+    optimizer: Literal["muon", "adam"] = "muon"
+    """Of the convolutions: Muon (Jordan et al. 2024) learns in half the steps; all else is always Adam's."""
     learning_rate: float = 1.5e-3
-    """Highest learning rate of Adam."""
+    """Highest learning rate, of either."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises to it; then it falls as a cosine to a hundredth."""
     gradient_clip: float = 1.0
@@ -143,7 +178,7 @@ class TrainConfig:
         """Check every value and what must go together; raises ValueError."""
         check_choices(self)
         check_range(self, 32, 4096, "image_size", "style_size")
-        for name in ("image_size", "style_size", "batch_size", "loss_network"):
+        for name in ("paintings", "image_size", "style_size", "batch_size", "loss_network"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty; it needs a value")
         check_range(self, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
@@ -152,19 +187,23 @@ class TrainConfig:
         check_range(self, 1e-12, 1e12, "learning_rate", "gradient_clip", "epochs", "minutes")
         check_range(self, 1, 1e12, "steps")
         check_range(self, 0, 2**63 - 1, "seed")
-        if odd := [size for size in self.image_size if size % 4]:
-            raise ValueError(f"image_size is {odd[0]}; it must be a multiple of 4, as the network halves it twice")
-        if self.network.padding == "start" and min(self.image_size) <= 8 * self.network.blocks:
-            raise ValueError(
-                f"image_size is {min(self.image_size)}; padding 'start' reflects {8 * self.network.blocks} pixels, "
-                "so it must be larger"
-            )
+        if self.unfreeze and (not self.base or self.architecture != "StyleNet"):
+            raise ValueError("unfreeze is for a StyleNet's base; give one, or leave it out")
+        if self.architecture == "TransformerNet":
+            self.check_transformer()
+        if sorted(set(self.style_size)) != list(self.style_size):
+            raise ValueError(f"style_size is {self.style_size}; it must rise")
         if sum(v is not None for v in (self.steps, self.epochs, self.minutes)) > 1:
             raise ValueError("steps, epochs and minutes all set the length of a run; give one of them")
         if len(self.batch_size) not in (1, len(self.image_size)):
             raise ValueError(f"batch_size has {len(self.batch_size)} values and image_size {len(self.image_size)}")
         for name in ("content_layers", "style_layers"):
             parse_weighted(getattr(self, name), name)
+
+    def check_transformer(self) -> None:
+        """Raise a ValueError for what a TransformerNet cannot do."""
+        if len(self.paintings) > 1:
+            raise ValueError("paintings are several; a TransformerNet learns one, a StyleNet any number")
 
     @property
     def folder(self) -> Path:

@@ -8,8 +8,9 @@ import contextlib
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,14 +18,16 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from impasto.config import TransformerArgs
+from impasto.config import StyleNetArgs, TransformerArgs
 from impasto.errors import StyleError
 from impasto.files import atomic_write
-from impasto.networks.rewrite import for_inference
+from impasto.networks.rewrite import for_inference, undone
+from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import KEY, StyleSpec, parse_style
 
+Network = StyleNet | TransformerNet
 OPSET = 18
 TOLERANCE = 0.5 / 255
 """Largest mean difference, of 1, of OpenVINO's and PyTorch's float32 outputs that is let through."""
@@ -35,16 +38,17 @@ PROBE = (84, 100)
 class StyleGraph(nn.Module):
     """A network as its style file has it, with its output in [0, 1]."""
 
-    def __init__(self, net: TransformerNet) -> None:
+    def __init__(self, net: Network) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, image: Tensor) -> Tensor:
-        """RGB (1, 3, H, W) in [0, 1] -> the same."""
-        return self.net(image).clamp(0, 1)  # type: ignore[no-any-return]
+    def forward(self, image: Tensor, style: Tensor | None = None) -> Tensor:
+        """RGB (1, 3, H, W) in [0, 1], and of a palette the weights of its rows (K,) -> RGB the same."""
+        painted = self.net(image) if style is None else self.net(image, style[None])
+        return painted.clamp(0, 1)  # type: ignore[no-any-return]
 
 
-def export_style(net: TransformerNet, path: Path, spec: StyleSpec, *, tolerance: float = TOLERANCE) -> None:
+def export_style(net: Network, path: Path, spec: StyleSpec, *, tolerance: float = TOLERANCE) -> None:
     """Write a network as a style file, whole or not at all.
 
     Weights are stored as float16 where that moves the output by less than `tolerance` (mean difference, of 1), else as
@@ -75,34 +79,43 @@ def export_style(net: TransformerNet, path: Path, spec: StyleSpec, *, tolerance:
         raise StyleError(f"{path}: cannot write the style file ({error.strerror})") from error
 
 
-def make_spec(net: TransformerNet, **about: object) -> StyleSpec:
+def make_spec(net: Network, **about: Any) -> StyleSpec:
     """Spec of a network, with what else there is to say: entries, recipe, figures."""
-    args = net.args
-    min_size = 8 * args.blocks + 4 if args.padding == "start" else 8
-    return StyleSpec(
-        architecture="TransformerNet",
-        arguments=dataclasses.asdict(args),
-        min_size=min_size,
-        **about,  # type: ignore[arg-type]
-    )
+    args, sizes = net.args, {}
+    if isinstance(args, StyleNetArgs):
+        multiple = 2 ** len(args.widths)
+        sizes = {"multiple": multiple, "min_size": 2 * multiple}
+    elif args.padding == "start":
+        sizes = {"min_size": 8 * args.blocks + 4}
+    return StyleSpec(architecture=type(net).__name__, arguments=dataclasses.asdict(args), **sizes | about)
 
 
-def probe_for(spec: StyleSpec) -> Tensor:
-    """Image (1, 3, H, W), the same every time, that is large enough for the network."""
-    height, width = (max(side, spec.min_size + 4) for side in PROBE)
-    return torch.from_numpy(np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32))
+def make_network(spec: StyleSpec) -> Network:
+    """Network of a spec, untrained; raises TypeError or ValueError where its description is of none."""
+    if spec.architecture == "StyleNet":
+        return StyleNet(StyleNetArgs(**{**spec.arguments, "widths": tuple(spec.arguments["widths"])}), rows=spec.rows)
+    return TransformerNet(TransformerArgs(**spec.arguments))
 
 
-def to_onnx(net: nn.Module, probe: Tensor) -> onnx.ModelProto:
-    """ONNX graph of a network for images of any size."""
+def probe_for(spec: StyleSpec) -> tuple[Tensor, ...]:
+    """Image (1, 3, H, W), the same every time, large enough for the network, and weights of a palette's rows."""
+    rng = np.random.default_rng(0)
+    height, width = (-(-max(side, spec.min_size + 4) // spec.multiple) * spec.multiple for side in PROBE)
+    image = torch.from_numpy(rng.random((1, 3, height, width), dtype=np.float32))
+    rows = rng.random(spec.rows, dtype=np.float32) + 0.1  # of every row some
+    return (image, torch.from_numpy(rows / rows.sum())) if spec.rows else (image,)
+
+
+def to_onnx(net: nn.Module, probe: tuple[Tensor, ...]) -> onnx.ModelProto:
+    """ONNX graph of a network for images of any size, and of a palette for weights of as many rows as `probe` has."""
     size = torch.export.Dim.DYNAMIC
     with quiet():
         program = torch.onnx.export(
             net,
-            (probe,),
-            input_names=["image"],
+            probe,
+            input_names=["image", "style"][: len(probe)],
             output_names=["stylized"],
-            dynamic_shapes={"image": {2: size, 3: size}},
+            dynamic_shapes=({2: size, 3: size}, None)[: len(probe)],
             opset_version=OPSET,
             dynamo=True,
             optimize=False,
@@ -148,11 +161,11 @@ def store_half(graph: onnx.GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def difference(net: nn.Module, data: bytes, probe: Tensor) -> float:
+def difference(net: nn.Module, data: bytes, probe: tuple[Tensor, ...]) -> float:
     """Mean difference of what OpenVINO, given a style file's bytes, and `net` paint in float32; of 1, or NaN."""
     with torch.inference_mode():
-        expected = net(probe).numpy()
-    painted = OpenVINORuntime(data, precision="float32")(probe.numpy())
+        expected = net(*probe).numpy()
+    painted = OpenVINORuntime(data, precision="float32")(*(tensor.numpy() for tensor in probe))
     return float(np.abs(painted - expected).mean()) if painted.shape == expected.shape else float("nan")
 
 
@@ -164,14 +177,46 @@ def load_network(data: bytes) -> nn.Module:
 
     """
     spec = parse_style(data, "style")
-    weights = {}
-    for tensor in onnx.load_model_from_string(data).graph.initializer:
-        weights[tensor.name.removesuffix(".half")] = torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
-    try:
-        net = StyleGraph(for_inference(TransformerNet(TransformerArgs(**spec.arguments))))
-        missing = net.load_state_dict(weights, strict=False).missing_keys
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise StyleError(f"style: its weights do not fit a {spec.architecture} ({error})") from error
-    if missing := [name for name in missing if not name.endswith("num_batches_tracked")]:
-        raise StyleError(f"style: its graph has no weights {', '.join(missing[:3])} of a {spec.architecture}")
+    with translated("style", spec):
+        net = StyleGraph(for_inference(make_network(spec)))
+        fill(net, stored_weights(data), "style", spec)
     return net
+
+
+def load_trainable(data: bytes, source: str) -> Network:
+    """Network of a style file's bytes as it was before its rewrites, to be trained further.
+
+    Raises:
+        StyleError: It is not a style file, or its weights do not fit its description.
+
+    """
+    spec = parse_style(data, source)
+    with translated(source, spec):
+        net = make_network(spec)
+        weights = {name.removeprefix("net."): value for name, value in stored_weights(data).items()}
+        fill(net, weights | undone(net, weights), source, spec)
+    return net
+
+
+def stored_weights(data: bytes) -> dict[str, Tensor]:
+    """Weights of a style file's bytes by name, as float32."""
+    return {
+        tensor.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
+        for tensor in onnx.load_model_from_string(data).graph.initializer
+    }
+
+
+@contextlib.contextmanager
+def translated(source: str, spec: StyleSpec) -> Iterator[None]:
+    """Turn what PyTorch raises over weights that do not fit into a StyleError."""
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise StyleError(f"{source}: its weights do not fit a {spec.architecture} ({error})") from error
+
+
+def fill(net: nn.Module, weights: Mapping[str, Tensor], source: str, spec: StyleSpec) -> None:
+    """Load weights by name; raises StyleError where there are none for a part of the network."""
+    missing = net.load_state_dict(weights, strict=False).missing_keys
+    if missing := [name for name in missing if not name.endswith("num_batches_tracked")]:
+        raise StyleError(f"{source}: its graph has no weights {', '.join(missing[:3])} of a {spec.architecture}")

@@ -133,9 +133,9 @@ class Crops:
             )
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Order of the photos in an epoch."""
+    """Order of so many things, photos or styles, in an epoch."""
     return np.random.default_rng((seed, epoch, count)).permutation(count)
 
 

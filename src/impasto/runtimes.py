@@ -23,8 +23,11 @@ class Runtime(Protocol):
     precision: str
     lock: Lock
 
-    def __call__(self, image: Floats) -> Floats:
-        """RGB float32 (1, 3, H, W) in [0, 1] -> the same, in memory that the next call may write over."""
+    def __call__(self, image: Floats, *style: Floats) -> Floats:
+        """RGB float32 (1, 3, H, W) in [0, 1] -> the same, in memory that the next call may write over.
+
+        A palette takes `style`, the weights of its rows, float32 (K,), too.
+        """
 
 
 class Model:
@@ -35,7 +38,7 @@ class Model:
         self.model = model
 
     def describe(self, key: str, names: Collection[str] = ()) -> tuple[str | None, dict[str, int], dict[str, int]]:
-        """Metadata text under `key`, and inputs and outputs: name -> channels (-1 where not a known number).
+        """Metadata text under `key`, and inputs and outputs: name -> channels or length (-1 where not a known number).
 
         What has several names, as after a node that does nothing, goes by the one that is in `names`.
 
@@ -50,13 +53,13 @@ class Model:
 
 
 def ports(nodes: list[Any], names: Collection[str]) -> dict[str, int]:
-    """Name -> channels of a model's inputs or outputs."""
+    """Name -> channels of a model's inputs or outputs of rank 4, length of those of rank 1."""
     found = {}
     for node in nodes:
         shape = node.get_partial_shape()
-        known = shape.rank.is_static and len(shape) == 4 and shape[1].is_static
+        axis = {4: 1, 1: 0}.get(len(shape)) if shape.rank.is_static else None
         name = min(node.get_names(), key=lambda name: (name not in names, name), default="")
-        found[name] = shape[1].get_length() if known else -1
+        found[name] = shape[axis].get_length() if axis is not None and shape[axis].is_static else -1
     return found
 
 
@@ -105,10 +108,10 @@ class OpenVINORuntime:
         used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         self.precision = {short: long for long, short in OPENVINO_PRECISIONS.items()}.get(used, used)
 
-    def __call__(self, image: Floats) -> Floats:
+    def __call__(self, image: Floats, *style: Floats) -> Floats:
         """See `Runtime`; raises DeviceError when memory runs out."""
         try:
-            result = self.request.infer([image], share_inputs=True, share_outputs=True)
+            result = self.request.infer([image, *style], share_inputs=True, share_outputs=True)
         except (RuntimeError, MemoryError) as error:
             height, width = image.shape[2:]
             raise DeviceError(
@@ -138,13 +141,14 @@ class TorchRuntime:
         self.precision = str(dtype).removeprefix("torch.")
         self.dtype = dtype
 
-    def __call__(self, image: Floats) -> Floats:
+    def __call__(self, image: Floats, *style: Floats) -> Floats:
         """See `Runtime`; raises DeviceError when memory runs out."""
         torch = self.torch
         try:
             with torch.inference_mode():
                 x = torch.from_numpy(image).to(self.device, self.dtype, memory_format=torch.channels_last)
-                return self.net(x).float().cpu().numpy()  # type: ignore[no-any-return]
+                rows = [torch.from_numpy(weights).to(self.device, self.dtype) for weights in style]
+                return self.net(x, *rows).float().cpu().numpy()  # type: ignore[no-any-return]
         except RuntimeError as error:  # out of memory, most of the time; only CUDA's has a class of its own
             height, width = image.shape[2:]
             raise DeviceError(

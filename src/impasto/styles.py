@@ -1,21 +1,24 @@
 """Style files: what one is and says of itself, the built-in ones, and finding a style by name or path.
 
 A style is one ONNX file: input `image` float32 (1, 3, H, W), RGB in [0, 1]; output `stylized` of the same shape; its
-metadata property `impasto` is a `StyleSpec` as JSON. Weights are inside, external data is refused.
+metadata property `impasto` is a `StyleSpec` as JSON. A palette holds many, and has an input `style` float32 (K,), the
+weights of its rows: the photograph, then each style once a stroke size. Weights are inside, external data is refused.
 """
 
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from impasto.errors import StyleError
-from impasto.images import READ_SUFFIXES
+from impasto.images import READ_SUFFIXES, Floats
 from impasto.runtimes import Runtime, load_model, make_runtime
 
 FORMAT = 1
@@ -37,6 +40,8 @@ class StyleEntry:
     year: str = ""
     rights: str = ""
     """Who may use the style, and how; of the painting it was learnt from."""
+    strokes: tuple[int, ...] = ()
+    """In a palette: long side of the painting in pixels for each of its rows, fine to broad strokes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +65,27 @@ class StyleSpec:
     format: int = FORMAT
 
     @property
-    def name(self) -> str:
-        """Name of the first style."""
-        return self.entries[0].name
+    def names(self) -> list[str]:
+        """Names of the styles."""
+        return [entry.name for entry in self.entries]
+
+    @property
+    def rows(self) -> int:
+        """Rows of a palette; 0 for a network of one style, which has none."""
+        strokes = sum(len(entry.strokes) for entry in self.entries)
+        return 1 + strokes if strokes else 0
+
+    def mix(self, weights: Mapping[str, float], *, strength: float = 1.0, size: float | None = None) -> Floats:
+        """Weights of a palette's rows, float32 (K,): styles by weights that sum to 1, with strokes of a size.
+
+        `strength`: 0 is the photograph, 1 the painting. `size`: long side of the painting in pixels, its middle one
+        unless given.
+        """
+        mixed = [np.full(1, 1 - strength)]
+        for entry in self.entries:
+            places = np.interp(np.log(size or middle(entry.strokes)), np.log(entry.strokes), range(len(entry.strokes)))
+            mixed.append(strength * weights.get(entry.name, 0.0) * between(float(places), len(entry.strokes)))
+        return np.concatenate(mixed).astype(np.float32)
 
     def to_json(self) -> str:
         """As the JSON text of a style file."""
@@ -85,23 +108,36 @@ class StyleSpec:
         if data["format"] > FORMAT:
             raise ValueError(f"format {data['format']} is newer than this program's {FORMAT}; update impasto")
         try:
-            entries = tuple(StyleEntry(**known(StyleEntry, e)) for e in data["entries"])
+            entries = tuple(
+                StyleEntry(**known(StyleEntry, e) | {"strokes": tuple(e.get("strokes", ()))}) for e in data["entries"]
+            )
             spec = cls(**known(cls, data) | {"entries": entries})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"its description is incomplete ({' '.join(str(error).split())})") from error
         spec.check()
         return spec
 
     def check(self) -> None:
         """Raise a ValueError for values of the wrong type or out of range, which a foreign file may hold."""
-        texts = [self.architecture, *(value for entry in self.entries for value in asdict(entry).values())]
+        texts = [self.architecture]
+        for entry in self.entries:
+            texts += [value for key, value in asdict(entry).items() if key != "strokes"]
         sizes = (self.multiple, self.min_size)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("its description has something else where there should be text")
         if not all(isinstance(m, Mapping) for m in (self.arguments, self.recipe, self.figures)):
             raise ValueError("its description has something else where there should be names and values")
-        if not self.entries or not all(entry.name for entry in self.entries):
+        if not self.entries or not all(self.names):
             raise ValueError("its description names no style")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("its description names a style twice")
+        if len({bool(entry.strokes) for entry in self.entries}) > 1 or (len(self.entries) > 1 and not self.rows):
+            raise ValueError("its description lacks the stroke sizes of a style")
+        for strokes in (entry.strokes for entry in self.entries):
+            if not all(type(size) is int and 1 <= size <= 1 << 16 for size in strokes) or sorted(set(strokes)) != [
+                *strokes
+            ]:
+                raise ValueError("its description has stroke sizes that are not pixels, small to large")
         if not all(type(size) is int for size in sizes) or not 1 <= sizes[0] <= 64 or not 1 <= sizes[1] <= 1024:
             raise ValueError(f"its description is out of range (multiple {sizes[0]}, min_size {sizes[1]})")
 
@@ -111,23 +147,65 @@ def known(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     return {f.name: data[f.name] for f in fields(kind) if f.name in data}
 
 
-class Style:
-    """A loaded style: its spec and its model, compiled once for each device and precision that it is used with."""
+def between(place: float, count: int) -> Floats:
+    """Weights of `count` rows for a place among them, which may be between two: 0 is the first, count - 1 the last."""
+    weights: Floats = np.maximum(0.0, 1.0 - np.abs(np.arange(count) - place)).astype(np.float32)
+    return weights
 
-    def __init__(self, spec: StyleSpec, data: bytes, source: str) -> None:
+
+def middle(sizes: Sequence[int]) -> int:
+    """The one of several sizes that is used unless told otherwise."""
+    return sizes[len(sizes) // 2]
+
+
+class Style:
+    """A loaded style, or a blend of a palette's, with its model, compiled once for each device and precision."""
+
+    def __init__(
+        self,
+        spec: StyleSpec,
+        data: bytes,
+        source: str,
+        weights: Mapping[str, float] | None = None,
+        runtimes: dict[tuple[str, str], Runtime] | None = None,
+    ) -> None:
         self.spec = spec
         self.data = data
         self.source = source
-        self._runtimes: dict[tuple[str, str], Runtime] = {}
+        self.weights = weights if weights is not None else {spec.names[0]: 1.0} if len(spec.names) == 1 else {}
+        """Of the file's styles, summing to 1; empty where none of several has been chosen."""
+        self._runtimes = {} if runtimes is None else runtimes
 
     def __repr__(self) -> str:
-        return f"Style({self.source!r})"
+        return f"Style({self.source!r}, {self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """The style's name; of a blend, its names joined by hyphens."""
+        return "-".join(self.weights)
 
     def runtime(self, device: str = "auto", precision: str = "auto") -> Runtime:
         """Compiled model; raises DeviceError where the device or precision is not to be had."""
         if (device, precision) not in self._runtimes:
             self._runtimes[device, precision] = make_runtime(self.data, device, precision)
         return self._runtimes[device, precision]
+
+    def choose(self, weights: Mapping[str, float]) -> "Style":
+        """One of a palette's styles or a blend of them, sharing the compiled model; weights are made to sum to 1.
+
+        Raises:
+            StyleError: A name is not in the file.
+            ValueError: A weight is negative, or their sum 0 or not a number.
+
+        """
+        total = sum(weights.values())
+        if not (0 < total < float("inf") and min(weights.values()) >= 0):
+            raise ValueError(f"weights are {dict(weights)}; they must be at least 0, and not all 0")
+        if unknown := [name for name in weights if name not in self.spec.names]:
+            near = difflib.get_close_matches(unknown[0], self.spec.names, n=3, cutoff=0)
+            raise StyleError(f"{self.source}: has no style {unknown[0]!r}; did you mean {' or '.join(near)}?")
+        shares = {name: weight / total for name, weight in weights.items() if weight}
+        return Style(self.spec, self.data, self.source, shares, self._runtimes)
 
 
 def read_style(path: str | Path) -> Style:
@@ -155,7 +233,7 @@ def parse_style(data: bytes, source: str) -> StyleSpec:
         raise StyleError(f"{source}: keeps its weights in another file, which is refused; save it as one file")
     model = load_model(data, source)
     try:
-        text, inputs, outputs = model.describe(KEY, ("image", "stylized"))
+        text, inputs, outputs = model.describe(KEY, ("image", "style", "stylized"))
     except ValueError as error:
         raise StyleError(f"{source}: has names that are not text; fetch or export it again") from error
     if text is None:
@@ -164,8 +242,9 @@ def parse_style(data: bytes, source: str) -> StyleSpec:
         spec = StyleSpec.from_json(text)
     except ValueError as error:
         raise StyleError(f"{source}: cannot be used as a style: {error}") from error
-    if inputs != {"image": 3} or outputs != {"stylized": 3}:
-        raise StyleError(f"{source}: its graph takes {inputs} and gives {outputs}; a style takes image, gives stylized")
+    expected = {"image": 3} | ({"style": spec.rows} if spec.rows else {})
+    if inputs != expected or outputs != {"stylized": 3}:
+        raise StyleError(f"{source}: its graph takes {inputs} and gives {outputs}; it should take {expected}")
     return spec
 
 
@@ -182,7 +261,7 @@ def zoo() -> Path:
 
 
 def find_style(name: str | Path) -> Path:
-    """File of a built-in style by name, or the path itself.
+    """File of a built-in style or palette by name, or the path itself.
 
     Raises:
         StyleError: There is no such style; the message has the nearest names. A painting is told from a style file.
@@ -191,9 +270,11 @@ def find_style(name: str | Path) -> Path:
     path, text = Path(name), str(name)
     if text in builtin_styles():
         return zoo() / str(builtin_styles()[text]["file"])
-    if path.suffix.lower() in READ_SUFFIXES and path.is_file():
+    if path.name == text and is_file(str(file := zoo() / f"{text}.onnx")):
+        return file
+    if path.suffix.lower() in READ_SUFFIXES and is_file(text):
         raise StyleError(f"{path}: a picture, not a style file; learn a style from it with impasto train")
-    if path.is_file() or path.suffix.lower() == ".onnx" or len(path.parts) > 1:
+    if is_file(text) or path.suffix.lower() == ".onnx" or len(path.parts) > 1:
         return path
     near = difflib.get_close_matches(text, builtin_styles(), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "impasto styles lists the built-in ones"
@@ -201,13 +282,79 @@ def find_style(name: str | Path) -> Path:
 
 
 def load_style(name: str | Path) -> Style:
-    """Load a built-in style by name or a style file by path, once: later calls give the same, already compiled.
+    """Load a style: a built-in one by name, a style file by path, or a blend, ``candy:0.7,udnie:0.3``.
+
+    A style of a palette file is ``palette.onnx:candy``. A file is loaded and compiled once: later calls give the same.
 
     Raises:
-        StyleError: There is no such style, or its file cannot be used.
+        StyleError: There is no such style, its file cannot be used, or a blend's styles are not in one file.
+        ValueError: A weight is not a number of at least 0, or all are 0.
 
     """
-    path = find_style(name)
+    if isinstance(name, Path) or (name not in builtin_styles() and is_file(name)):
+        return chosen(load_file(find_style(name)), {})
+    parts = [parse_part(part) for part in str(name).split(",")]
+    files = [find_style(source) for source, _, _ in parts]
+    if len({file.resolve() for file in files}) > 1:
+        raise StyleError(
+            f"{name}: styles of several files cannot be blended; join palettes that share a base with "
+            "impasto palette merge"
+        )
+    loaded, weights = load_file(files[0]), dict[str, float]()
+    for source, entry, weight in parts:
+        inside = entry or (source if source in loaded.spec.names else "")
+        if not inside and len(parts) == 1:
+            return chosen(loaded, {})
+        inside = inside or chosen(loaded, {}).name
+        weights[inside] = weights.get(inside, 0.0) + weight
+    return chosen(loaded, weights)
+
+
+def parse_part(text: str) -> tuple[str, str, float]:
+    """``candy``, ``candy:0.7``, ``file.onnx``, ``file.onnx:candy:0.7`` -> name or file, style in the file, weight."""
+    matched = re.fullmatch(r"(?i)(.+?\.onnx|[^:]*)(?::(.*?))?(?::([^:]*))?", text.strip())
+    source, entry, number = matched.groups(default="") if matched else (text, "", "")
+    if entry and not number and (not source.lower().endswith(".onnx") or is_number(entry)):
+        entry, number = "", entry
+    if number and not (is_number(number) and 0 <= float(number) < float("inf")):
+        raise ValueError(f"style has {text!r}; a weight is a number of at least 0, as in candy:0.7,udnie:0.3")
+    return source, entry, float(number) if number else 1.0
+
+
+def is_name(text: str) -> bool:
+    """Whether a style may be called so: it can be asked for, alone and in a blend, and be part of a file's name."""
+    return bool(re.fullmatch(r"[\w+-][\w .+-]*", text)) and not is_number(text)
+
+
+def is_file(text: str) -> bool:
+    """Whether a text is the path of a file; one too long for a path is not."""
+    try:
+        return Path(text).is_file()
+    except OSError:
+        return False
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def chosen(style: Style, weights: Mapping[str, float]) -> Style:
+    """`style` with these of its styles; raises StyleError where none of several is named."""
+    if weights:
+        return style.choose(weights)
+    if not style.weights:
+        names = style.spec.names
+        raise StyleError(f"{style.source}: holds {', '.join(names)}; name one, as in {style.source}:{names[0]}")
+    return style
+
+
+def load_file(path: Path) -> Style:
+    """Load a style file once: later calls give the same, already compiled, unless it has changed."""
     try:
         status = path.stat()
     except OSError as error:

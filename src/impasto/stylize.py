@@ -9,14 +9,20 @@ import numpy as np
 from PIL import Image
 
 from impasto.colors import COLORS, blend, keep_colors
-from impasto.images import ImageT, Picture, fit, from_network, to_network
-from impasto.styles import Style, StyleSpec, load_style
+from impasto.errors import StyleError
+from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
+from impasto.styles import Style, StyleSpec, chosen, load_style
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from impasto.images import Pixels
+    from impasto.images import Floats, Pixels
     from impasto.runtimes import Runtime
+
+FINEST, BROADEST = 0.05, 4.0
+"""Sizes of strokes relative to the picture."""
+LARGEST = 2.0
+"""Scale of the picture that is painted; strokes that would need a larger one come out broader than asked."""
 
 
 def stylize(
@@ -24,6 +30,7 @@ def stylize(
     style: str | Path | Style,
     *,
     strength: float = 1.0,
+    stroke: float | None = None,
     colors: str = "style",
     mask: Pixels | None = None,
     max_side: int | None = None,
@@ -32,9 +39,11 @@ def stylize(
 ) -> ImageT:
     """Paint `image`, uint8 (H, W, 3) RGB or a `Picture`, in a style: the same type and size.
 
-    `style`: a built-in name, a style file, or what `load_style` gave. `strength`: 0 is the photo, 1 the painting,
-    between them their pixels are mixed. `colors`: see `colors.keep_colors`. `mask`: uint8 (h, w), white where it is
-    painted, resized to the image. `max_side`: a larger image is first reduced to it, and stays so.
+    `style`: a built-in name, a blend (``candy:0.7,udnie:0.3``), a style file, or what `load_style` gave. `strength`: 0
+    is the photo, 1 the painting; a palette paints what is between, a network of one style has its pixels mixed with the
+    photo's. `stroke`: size of the strokes relative to the picture, 1 as in the painting itself, 0.05 to 4; None is the
+    size in pixels that comes sharpest; only of a palette. `colors`: see `colors.keep_colors`. `mask`: uint8 (h, w),
+    white where it is painted, resized to the image. `max_side`: a larger image is first reduced to it, and stays so.
 
     Raises:
         ValueError: An argument is out of range, or the image or mask is not such an array.
@@ -42,13 +51,18 @@ def stylize(
 
     """
     check_image(image)
-    check(strength, colors, mask, max_side)
+    check(strength, stroke, colors, mask, max_side)
     if max_side is not None:
         image = fit(image, max_side)
+    if not isinstance(style, Style):
+        style = load_style(style)
+    style = chosen(style, {})
+    check_stroke(stroke, style)
+    runtime = style.runtime(device, precision)
     if isinstance(image, Picture):
-        pixels = paint(image.pixels, style, strength, colors, mask, device, precision)
+        pixels = paint(image.pixels, style, runtime, strength, stroke, colors, mask)
         return dataclasses.replace(image, pixels=pixels)
-    return paint(image, style, strength, colors, mask, device, precision)
+    return paint(image, style, runtime, strength, stroke, colors, mask)
 
 
 def check_image(image: object) -> None:
@@ -60,10 +74,12 @@ def check_image(image: object) -> None:
         raise ValueError(f"image is {pixels.dtype} {pixels.shape}; it must be uint8 (height, width, 3), RGB, not empty")
 
 
-def check(strength: float, colors: str, mask: Pixels | None, max_side: int | None) -> None:
+def check(strength: float, stroke: float | None, colors: str, mask: Pixels | None, max_side: int | None) -> None:
     """Raise a ValueError for an argument that is out of range, before any work is done."""
     if not 0 <= strength <= 1:
         raise ValueError(f"strength is {strength}; it must be from 0 (the photo) to 1 (the painting)")
+    if stroke is not None and not FINEST <= stroke <= BROADEST:
+        raise ValueError(f"stroke is {stroke}; it must be from {FINEST} (fine) to {BROADEST} (broad)")
     if colors not in COLORS:
         raise ValueError(f"colors is {colors!r}; it must be one of {', '.join(COLORS)}")
     if mask is not None and not isinstance(mask, np.ndarray):
@@ -74,27 +90,65 @@ def check(strength: float, colors: str, mask: Pixels | None, max_side: int | Non
         raise ValueError(f"max_side is {max_side}; it must be at least 1 pixel")
 
 
+def check_stroke(stroke: float | None, style: Style) -> None:
+    """Raise a StyleError where a size of strokes is asked of a style that has only one."""
+    if stroke is not None and not style.spec.rows:
+        raise StyleError(
+            f"{style.source}: a network of one style, whose strokes have one size; leave --stroke out, or use a palette"
+        )
+
+
 def paint(
     photo: Pixels,
-    style: str | Path | Style,
+    style: Style,
+    runtime: Runtime,
     strength: float,
+    stroke: float | None,
     colors: str,
     mask: Pixels | None,
-    device: str,
-    precision: str,
 ) -> Pixels:
     """Painted version of uint8 (H, W, 3), with its colours, strength and mask."""
-    if not isinstance(style, Style):
-        style = load_style(style)
-    runtime = style.runtime(device, precision)
     if strength == 0:
         return photo.copy()
-    painted = keep_colors(run(photo, runtime, style.spec), photo, colors)
+    if style.spec.rows:
+        painted = keep_colors(run_palette(photo, style, runtime, strength, stroke), photo, colors)
+        strength = 1.0  # it is in the painting
+    else:
+        painted = keep_colors(run(photo, runtime, style.spec), photo, colors)
     if mask is None:
         return painted if strength == 1 else blend(painted, photo, strength)
     if mask.shape != photo.shape[:2]:
         mask = resize_mask(mask, photo.shape[:2])
     return blend(painted, photo, np.rint(mask * np.float32(strength)).astype(np.uint8))
+
+
+def run_palette(photo: Pixels, style: Style, runtime: Runtime, strength: float, stroke: float | None) -> Pixels:
+    """A palette's output for uint8 (H, W, 3), with strokes of a size relative to the picture.
+
+    Where the network has no strokes as broad (or as fine) in pixels, a smaller (or larger) picture is painted and the
+    painting is resized: so a preview has the strokes of the full picture.
+    """
+    size, scale = stroke_size(style, stroke, max(photo.shape[:2]))
+    rows = style.spec.mix(style.weights, strength=strength, size=size)
+    if scale == 1:
+        return run(photo, runtime, style.spec, rows)
+    height, width = (max(1, round(side * scale)) for side in photo.shape[:2])
+    small = resize(photo, (height, width))
+    painted = resize(run(small, runtime, style.spec, rows), photo.shape[:2])
+    if strength == 1:
+        return painted
+    lost = photo.astype(np.float32) - resize(small, photo.shape[:2])  # of the photo's share, which is not to be soft
+    return np.clip(painted + (1 - strength) * lost + 0.5, 0, 255).astype(np.uint8)
+
+
+def stroke_size(style: Style, stroke: float | None, long_side: int) -> tuple[float | None, float]:
+    """Long side in pixels of the painting whose strokes to use, and the scale of the picture to paint them on."""
+    if stroke is None:
+        return None, 1.0
+    sizes = [entry.strokes for entry in style.spec.entries if entry.name in style.weights]
+    wanted = stroke * long_side
+    size = min(max(wanted, max(min(s) for s in sizes)), min(max(s) for s in sizes))
+    return size, min(size / wanted, LARGEST)
 
 
 def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
@@ -103,12 +157,12 @@ def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR))  # which does not ring
 
 
-def run(photo: Pixels, runtime: Runtime, spec: StyleSpec) -> Pixels:
+def run(photo: Pixels, runtime: Runtime, spec: StyleSpec, *rows: Floats) -> Pixels:
     """Network's output for uint8 (H, W, 3) of any size, reflected outwards to the size that the network needs."""
     height, width = photo.shape[:2]
     image = to_network(pad(photo, spec))
     with runtime.lock:
-        return from_network(runtime(image)[:, :, :height, :width])
+        return from_network(runtime(image, *rows)[:, :, :height, :width])
 
 
 def pad(photo: Pixels, spec: StyleSpec) -> Pixels:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,38 +23,35 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from impasto.config import TrainConfig, parse_weighted, to_json
+from impasto.config import TrainConfig, to_json
 from impasto.downloads import Progress
-from impasto.errors import DeviceError, ImageError, TrainingError
-from impasto.export import export_style, make_spec
+from impasto.errors import DeviceError, ImageError, StyleError, TrainingError
+from impasto.export import Network, export_style, load_trainable, make_spec
 from impasto.files import atomic_write
-from impasto.images import Pixels, read_image, resize
-from impasto.losses import content_loss, style_loss, total_variation
+from impasto.images import Pixels, read_image
+from impasto.muon import optimizers
+from impasto.networks.stylenet import StyleNet, tables, with_rows
 from impasto.networks.transformer import TransformerNet
-from impasto.networks.vgg import LossNetwork
-from impasto.networks.weights import load_loss_network
 from impasto.photos import Crops, Photo, Prefetch, find_photos
-from impasto.statistics import gram
-from impasto.styles import StyleEntry, StyleSpec
+from impasto.styles import StyleEntry, StyleSpec, find_style, is_name, load_file
+from impasto.targets import Targets, draw, scale_to, to_tensor
 
 DEFAULT_STEPS = 8000
 HELD_OUT = 4
 """Photos kept for the samples when no validation folder is given."""
 SAMPLE_SIDE = 384
-NARROWEST = 32
-"""Pixels below which the deepest layers of a loss network have no room for a painting."""
-FLAT = 1e-4
-"""Total variation of a painting of hardly one colour; that of a flatter one is taken for this."""
 MAX_ROLLBACKS = 8
 """In a row; then training gives up."""
-ABOUT = ("name", "title", "artist", "year", "rights")
-"""Settings that only describe the style."""
+MEMORY = 50
+"""Photos of a style over which its loss is averaged."""
+HASTE = 0.5
+"""Power of a style's loss over the mean of all styles' that its weight is: a style that lags gets more."""
 FREE_TO_CHANGE = frozenset(
     {"output", "checkpoint_dir", "resume", "validation", "log_interval", "sample_interval", "checkpoint_interval"}
-    | {"tensorboard", "device", "precision", "steps", "epochs", "minutes", "photos", *ABOUT}
+    | {"tensorboard", "device", "precision", "steps", "epochs", "minutes", "photos", "about"}
 )
 """Settings that may differ between the run that left a checkpoint and the one that continues it."""
-MOVABLE = frozenset({"painting", "loss_network"})
+MOVABLE = frozenset({"paintings", "loss_network", "base"})
 """Settings that are files, which may have moved since but not changed their names."""
 
 log = logging.getLogger(__name__)
@@ -72,6 +70,8 @@ class Step:
     content: float
     style: float
     tv: float
+    styles: Mapping[str, float]
+    """Moving average of each style's loss, by name."""
     learning_rate: float
     images: int
     """Photos seen since the run began."""
@@ -135,14 +135,15 @@ class Run:
         self.device = torch.device(pick_device(config.device))
         self.dtype = pick_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
-        self.net = channels_last(TransformerNet(config.network).to(self.device))
+        self.entries = make_entries(config)
+        self.net = channels_last(make_network(config).to(self.device))
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()  # a sample must not move batch statistics
-        self.optimizer = torch.optim.Adam(self.net.parameters(), config.learning_rate)
-        self.content_weights = parse_weighted(config.content_layers, "content_layers")
-        self.style_weights = parse_weighted(config.style_layers, "style_layers")
+        self.optimizers = optimizers(self.net, config.learning_rate, config.optimizer)
         self.photos, self.validation = split_photos(config)
+        check_crops(config, make_spec(self.net, entries=self.entries))
         self.total_steps = count_steps(config, len(self.photos))
         self.step_count = self.images = 0
+        self.style_losses = torch.ones(len(config.paintings))
         self.rollbacks = self.reached = 0  # in a row, without going beyond the step that the first of them reached
         self.seconds = 0.0
         self.rate_scale = 1.0
@@ -150,43 +151,24 @@ class Run:
 
     def open(self, progress: Progress | None = None) -> None:
         """Load what the losses and the samples need and make the folders."""
-        c = self.config
-        networks = [load_loss_network(source, pooling=c.pooling, progress=progress) for source in c.loss_network]
-        self.loss_network = channels_last(LossNetwork(networks).to(self.device))
-        self.grams, self.painting_tv = self.painting_targets()
-        self.loss_network.to(dtype=self.dtype)
+        self.targets = Targets(self.config, self.device, self.dtype, progress)
         self.samples = self.read_samples()
-        for folder in (c.folder, c.output.parent):
+        for folder in (self.config.folder, self.config.output.parent):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise TrainingError(f"{folder}: cannot make the folder ({error.strerror})") from error
         self.good = self.state()
 
-    @torch.no_grad()
-    def painting_targets(self) -> tuple[dict[str, Tensor], float]:
-        """Gram matrices of the painting by layer (1, C, C), averaged over the style sizes, and its total variation."""
-        painting, sizes = read_image(self.config.painting), self.config.style_size
-        images = [to_tensor(scale_to(painting, side)).to(self.device) for side in sizes]
-        if (narrow := min(min(image.shape[2:]) for image in images)) < NARROWEST:
-            raise TrainingError(
-                f"{self.config.painting}: {narrow} pixels narrow at a style size of {min(sizes)}, "
-                f"which leaves less than {NARROWEST}; crop the painting or enlarge the style size"
-            )
-        layers = self.content_weights | self.style_weights  # those of the content only to find out what is missing
-        features = [self.loss_network(image, layers) for image in images]
-        grams = {k: torch.stack([gram(f[k]) for f in features]).mean(0) for k in self.style_weights}
-        return grams, max(FLAT, float(torch.stack([total_variation(image) for image in images]).mean()))
-
     def read_samples(self) -> list[Pixels]:
         """Validation photos, reduced; those that cannot be read, or are a mere strip, are skipped."""
-        images, least = [], self.spec().min_size
+        images, spec = [], self.spec()
         for photo in self.validation:
             try:
-                images.append(scale_to(read_image(photo.read()), SAMPLE_SIDE, multiple=4))
+                images.append(scale_to(read_image(photo.read()), SAMPLE_SIDE, multiple=spec.multiple))
             except (OSError, ImageError) as error:
                 log.warning("skipped %s: %s", photo, error)
-        images = [image for image in images if min(image.shape[:2]) >= least]
+        images = [image for image in images if min(image.shape[:2]) >= spec.min_size]
         if not images:
             raise TrainingError(f"none of the photos for samples can be used, {self.validation[0]} for one")
         return images
@@ -221,18 +203,21 @@ class Run:
         batch, size = self.now(self.config.batch_size), self.now(self.config.image_size)
         rate = self.learning_rate()
         image = to_tensor(photos.batch(self.step_count, self.images, batch, size)).to(self.device)
-        losses = self.losses(image)
-        loss = self.total(losses)
-        for group in self.optimizer.param_groups:
+        rows, styles = self.rows(batch)
+        losses = self.losses(image, rows)
+        loss = self.total(losses, styles)
+        for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
             group["lr"] = rate
-        self.optimizer.zero_grad()
+        self.net.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip, foreach=True))
         event = ""
         if math.isfinite(norm) and math.isfinite(loss.item()):
             self.whole = False
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self.update_average()
+            self.note(losses["style"].detach().cpu(), styles)
             self.step_count += 1
             self.images += batch
             self.whole = True
@@ -244,9 +229,10 @@ class Run:
             step=self.step_count,
             progress=self.progress,
             loss=loss.item(),
-            content=losses["content"].item(),
-            style=losses["style"].item(),
-            tv=losses["tv"].item(),
+            content=losses["content"].mean().item(),
+            style=losses["style"].mean().item(),
+            tv=losses["tv"].mean().item(),
+            styles=dict(zip((entry.name for entry in self.entries), self.style_losses.tolist(), strict=True)),
             learning_rate=rate,
             images=self.images,
             seconds=self.seconds,
@@ -255,29 +241,33 @@ class Run:
             event=event,
         )
 
-    def losses(self, image: Tensor) -> dict[str, Tensor]:
-        """Mean content, style and relative total-variation losses of the painted version of `image`."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            painted = self.net(image)
-        return self.losses_of(painted, image)
-
-    def losses_of(self, painted: Tensor, image: Tensor) -> dict[str, Tensor]:
-        """Losses of a painted version of `image`, both (N, 3, H, W)."""
-        relative = not self.config.absolute
-        layers = self.content_weights | self.style_weights
-        with torch.no_grad():
-            targets = self.loss_network(image.to(self.dtype), self.content_weights)
-        features = self.loss_network(painted.to(self.dtype), layers)
-        content = content_loss(features, targets, self.content_weights, relative=relative)
-        style = style_loss(features, self.grams, self.style_weights, relative=relative)
-        tv = total_variation(painted) / (self.painting_tv if relative else 1.0)
-        return {"content": content.mean(), "style": style.mean(), "tv": tv.mean()}
-
-    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """Weighted sum of the losses."""
+    def rows(self, count: int) -> tuple[Tensor, Tensor]:
+        """Weights of the rows (count, K) for the photos of this step, and which style each has (count,)."""
         c = self.config
-        style = self.now(c.style_weight) * losses["style"]
-        return c.content_weight * losses["content"] + style + c.tv_weight * losses["tv"]
+        if c.architecture == "TransformerNet":
+            return torch.tensor([[0.0, 1.0]], device=self.device).expand(count, 2), torch.zeros(
+                count, dtype=torch.int64
+            )
+        rows, styles = draw(c.seed, self.step_count, self.images, count, len(c.paintings), len(c.style_size))
+        return torch.from_numpy(rows).to(self.device), torch.from_numpy(styles)
+
+    def losses(self, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """Content, style and relative total-variation losses (N,) of the painted versions of images (N, 3, H, W)."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            painted = paint(self.net, image, rows)
+        return self.targets.losses(painted, image, rows)
+
+    def total(self, losses: Mapping[str, Tensor], styles: Tensor) -> Tensor:
+        """Weighted sum of the losses; the styles `styles` (N,) that lag behind weigh more."""
+        c = self.config
+        lag = (self.style_losses / self.style_losses.mean()) ** HASTE
+        style = self.now(c.style_weight) * lag[styles].to(self.device) * losses["style"]
+        return (c.content_weight * losses["content"] + style + c.tv_weight * losses["tv"]).mean()
+
+    def note(self, losses: Tensor, styles: Tensor) -> None:
+        """Move the averages of the styles' losses by those (N,) of a step's photos."""
+        for loss, style in zip(losses, styles, strict=True):
+            self.style_losses[style].lerp_(loss, 1 / min(self.step_count + 2, MEMORY))
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -293,7 +283,8 @@ class Run:
             "config": to_json(self.config),
             "net": copy.deepcopy(self.net.state_dict()),
             "average": copy.deepcopy(self.average.state_dict()),
-            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "optimizers": [copy.deepcopy(optimizer.state_dict()) for optimizer in self.optimizers],
+            "style_losses": self.style_losses.clone(),
             "step": self.step_count,
             "images": self.images,
             "seconds": self.seconds,
@@ -304,7 +295,9 @@ class Run:
         """Become the run that `state` was taken of."""
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(copy.deepcopy(its))
+        self.style_losses = state["style_losses"].cpu().clone()  # all else is loaded to the device
         self.step_count, self.images = state["step"], state["images"]
         self.seconds, self.rate_scale = state["seconds"], state["rate_scale"]
 
@@ -360,8 +353,8 @@ class Run:
         columns = []
         for pixels in self.samples:
             image = to_tensor(pixels).to(self.device)
-            painted = self.average(image)
-            columns.append(torch.cat([image, painted.clamp(0, 1)], 2)[0])
+            painted = [paint(self.average, image, rows[None]).clamp(0, 1) for rows in self.sample_rows()]
+            columns.append(torch.cat([image, *painted], 2)[0])
         height = max(c.shape[1] for c in columns)
         sheet = torch.cat([nn.functional.pad(c, (0, 8, 0, height - c.shape[1]), value=1.0) for c in columns], 2)
         path = self.config.folder / f"sample-{self.step_count:06d}.jpg"
@@ -372,6 +365,13 @@ class Run:
         except OSError as error:
             raise TrainingError(f"{path}: cannot write the sample ({error.strerror})") from error
         return path
+
+    def sample_rows(self) -> list[Tensor]:
+        """Weights of the rows (K,) for each style as it paints unless told otherwise."""
+        if self.config.architecture == "TransformerNet":
+            return [torch.tensor([0.0, 1.0], device=self.device)]
+        spec = self.spec()
+        return [torch.from_numpy(spec.mix({e.name: 1.0})).to(self.device) for e in self.entries]
 
     @property
     def log_file(self) -> Path:
@@ -425,20 +425,89 @@ class Run:
         """What the style file says of itself: its name, and the recipe that made it, without this machine's folders."""
         c = self.config
         recipe = to_json(c)
-        for key in ("output", "checkpoint_dir", "validation", "resume", *ABOUT):
+        for key in ("output", "checkpoint_dir", "validation", "resume", "about"):
             del recipe[key]
-        recipe |= {"painting": c.painting.name, "photos": f"{len(self.photos)} photos"}
+        shapes = {"StyleNet": "stylenet", "TransformerNet": "network"}
+        for architecture, key in shapes.items():
+            if architecture != c.architecture or c.base:  # a base has its own shape
+                del recipe[key]
+        recipe |= {"paintings": [path.name for path in c.paintings], "photos": f"{len(self.photos)} photos"}
         recipe["loss_network"] = [Path(source).name for source in c.loss_network]
+        recipe["base"] = Path(c.base).name
         recipe |= {"steps": self.step_count, "images": self.images, "seconds": round(self.seconds)}
-        about = {key: getattr(c, key) for key in ABOUT}
-        entry = StyleEntry(**about | {"name": c.name or c.output.stem})
-        return make_spec(self.average, entries=(entry,), recipe=recipe)
+        return make_spec(self.average, entries=self.entries, recipe=recipe)
+
+
+def make_entries(config: TrainConfig) -> tuple[StyleEntry, ...]:
+    """What the style file will say of each painting's style."""
+    stems = [path.stem for path in config.paintings]
+    if unknown := sorted(config.about.keys() - set(stems)):
+        raise ValueError(f"about is of {', '.join(unknown)}; the paintings are {', '.join(stems)}")
+    strokes = config.style_size if config.architecture == "StyleNet" else ()
+    allowed = [field.name for field in dataclasses.fields(StyleEntry) if field.name != "strokes"]
+    entries = []
+    for stem in stems:
+        about = {"name": stem if len(stems) > 1 else config.output.stem} | config.about.get(stem, {})
+        if unknown := sorted(about.keys() - set(allowed)):
+            raise ValueError(f"about of {stem} has {', '.join(unknown)}; it may have {', '.join(allowed)}")
+        if not is_name(about["name"]):
+            raise ValueError(
+                f"about of {stem} has the name {about['name']!r}, which --style could not ask for; "
+                f"give one of letters, digits, hyphens and spaces by --about.{stem}.name"
+            )
+        entries.append(StyleEntry(**about, strokes=strokes))
+    if len({entry.name for entry in entries}) < len(entries):
+        raise ValueError(f"paintings have one name twice: {', '.join(entry.name for entry in entries)}")
+    return tuple(entries)
+
+
+def check_crops(config: TrainConfig, spec: StyleSpec) -> None:
+    """Raise a ValueError where the style file could not be written, or crops do not fit the network."""
+    spec.check()
+    for size in config.image_size:
+        if size % spec.multiple or size < spec.min_size:
+            raise ValueError(
+                f"image_size is {size}; it must be a multiple of {spec.multiple}, at least {spec.min_size}"
+            )
+
+
+def make_network(config: TrainConfig) -> Network:
+    """Network at the start of training: new, or a base's, of a palette with new rows."""
+    rows = 1 + len(config.paintings) * len(config.style_size)
+    if not config.base:
+        return (
+            StyleNet(config.stylenet, rows=rows)
+            if config.architecture == "StyleNet"
+            else TransformerNet(config.network)
+        )
+    base = load_trainable(load_file(find_style(config.base)).data, config.base)
+    if type(base).__name__ != config.architecture:
+        raise StyleError(f"{config.base}: a {type(base).__name__}, which is no base for a {config.architecture}")
+    return extended(base, rows, unfreeze=config.unfreeze) if isinstance(base, StyleNet) else base
+
+
+def extended(base: StyleNet, rows: int, *, unfreeze: bool) -> StyleNet:
+    """A base's network with `rows` rows that begin as the mean of its own; unless `unfreeze`, only they are trained."""
+    means = {name: table.mean(0, keepdim=True).expand(rows - 1, -1) for name, table in tables(base).items()}
+    net = with_rows(base, means)
+    if not unfreeze:
+        new = tables(net)
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(name in new)
+    return net
+
+
+def paint(net: Network, image: Tensor, rows: Tensor) -> Tensor:
+    """Painted images (N, 3, H, W), by the weights of the rows (N, K) where the network has rows."""
+    return net(image, rows) if isinstance(net, StyleNet) else net(image)  # type: ignore[no-any-return]
 
 
 def split_photos(config: TrainConfig) -> tuple[list[Photo], list[Photo]]:
     """Photos to train on, and those of the samples."""
-    own = {config.painting.absolute(), *(p.absolute() for p in config.folder.glob("*"))}
+    own = {*(path.absolute() for path in config.paintings), *(p.absolute() for p in config.folder.glob("*"))}
     photos = [photo for photo in find_photos(config.photos) if photo.path.absolute() not in own]
+    if not photos:
+        raise TrainingError(f"{config.photos}: no photos found but the paintings and this run's own pictures")
     if config.validation is not None:
         return photos, find_photos(config.validation)[:HELD_OUT]
     held_out = photos[-HELD_OUT:]
@@ -502,19 +571,6 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def scale_to(image: Pixels, side: int, *, multiple: int = 1) -> Pixels:
-    """Resize so that the long side is `side`, and both sides multiples of `multiple`."""
-    scale = side / max(image.shape[:2])
-    height, width = (max(1, round(s * scale / multiple)) * multiple for s in image.shape[:2])
-    return resize(image, (height, width))
-
-
 def channels_last(net: NetT) -> NetT:
     """Keep a network's convolution weights channels last, the layout that convolutions are fastest in."""
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def to_tensor(images: Pixels) -> Tensor:
-    """uint8 (H, W, 3) or (N, H, W, 3) to float32 (N, 3, H, W) in [0, 1], channels last in memory."""
-    batch = torch.from_numpy(images[None] if images.ndim == 3 else images)
-    return batch.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last) / 255

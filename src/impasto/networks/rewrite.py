@@ -1,61 +1,57 @@
 """Exact rewrites of a network for inference: the same function, fewer multiplications and fewer bytes moved.
 
-Both rewrites work on 2 x 2 blocks of pixels. A resize convolution multiplies each small pixel by up to nine weights
-that nearest-neighbour doubling makes act on the same four small pixels; their sums are computed once, here. A
+Both rewrites work on 2 x 2 blocks of pixels. A resize convolution is computed on the small map (networks/resize.py). A
 convolution to three channels leaves most of a vector unit idle; four neighbouring pixels at once fill it.
 """
 
 import copy
+from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from impasto.networks.resize import PhaseConv, ResizeConv, large_weight, shares
 from impasto.networks.transformer import TransformerNet, UpsampleNorm
 
+NetT = TypeVar("NetT", bound=nn.Module)
 
-def for_inference(net: TransformerNet) -> TransformerNet:
-    """Copy of `net` in evaluation mode that computes the same faster; it cannot be trained or loaded into.
 
-    A zero-padded resize convolution is left as it is: only reflection at the border of the doubled map has an equal
-    on the small one, replication.
-    """
+def for_inference(net: NetT) -> NetT:
+    """Copy of `net` in evaluation mode that computes the same faster; it cannot be trained or loaded into."""
     net = copy.deepcopy(net).eval().requires_grad_(False)
-    for layer in net.decoder:
-        if isinstance(layer, UpsampleNorm):
-            rewrite_upsampling(layer)
-    net.output = BlockConv(net.output)  # type: ignore[assignment]
+    for module in list(net.modules()):
+        if isinstance(module, UpsampleNorm):
+            rewrite_upsampling(module)
+        for name, child in module.named_children():
+            if isinstance(child, ResizeConv):
+                setattr(module, name, PhaseConv(child.weight, child.bias, child.shares))
+    if isinstance(net, TransformerNet):
+        net.output = BlockConv(net.output)  # type: ignore[assignment]
     return net
 
 
+def undone(net: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights that `net` has in the places that its copy for inference, whose weights are given, has others in."""
+    made = {}
+    for name, module in for_inference(net).named_modules():
+        if isinstance(module, PhaseConv):
+            made[f"{name}.weight"] = large_weight(weights[f"{name}.weight"], module.shares)
+            made[f"{name}.bias"] = weights[f"{name}.bias"][::4]
+        elif isinstance(module, BlockConv):
+            made[f"{name}.weight"] = weights[f"{name}.weight"][::4, :, :-1, :-1]
+            made[f"{name}.bias"] = weights[f"{name}.bias"][::4]
+    return made
+
+
 def rewrite_upsampling(layer: UpsampleNorm) -> None:
-    """Replace resize and convolution by one convolution on the small map, where that is exact."""
-    if layer.resize and isinstance(layer.conv, nn.Conv2d) and layer.conv.padding_mode == "reflect":
-        layer.resize, layer.conv = False, UpsampleConv(layer.conv)
+    """Replace resize and convolution by one convolution on the small map, where that is exact.
 
-
-class UpsampleConv(nn.Module):
-    """Nearest-neighbour doubling, reflection padding of 1 and a 3x3 convolution, as one 2x2 convolution.
-
-    Output pixels 2k - 1 and 2k both see small pixels k - 1 and k, in both directions, so that the four outputs around
-    a corner of the small grid are one 2x2 convolution with four times the channels. The first row and column of such
-    blocks lie half outside, hence the crop.
+    Reflection by one at the border of the doubled map equals repetition on the small one; zeros have no equal there.
     """
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        with torch.no_grad():
-            # Which of the three weights of a row fall on small pixels k - 1 and k, for outputs 2k - 1 and 2k.
-            odd, even = torch.tensor([[1.0, 1, 0], [0, 0, 1]]), torch.tensor([[1.0, 0, 0], [0, 1, 1]])
-            phases = torch.stack([odd, even]).to(conv.weight.dtype)  # (output phase, small pixel, weight)
-            weight = torch.einsum("oihw,aph,bqw->oabipq", conv.weight, phases, phases)
-            self.weight = nn.Parameter(weight.reshape(-1, conv.in_channels, 2, 2), requires_grad=False)
-            self.bias = nn.Parameter(bias_of(conv).repeat_interleave(4), requires_grad=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, 2 H, 2 W)."""
-        x = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.weight, self.bias)
-        return F.pixel_shuffle(x, 2)[:, :, 1:-1, 1:-1]
+    if layer.resize and isinstance(layer.conv, nn.Conv2d) and layer.conv.padding_mode == "reflect":
+        layer.resize, layer.conv = False, PhaseConv(layer.conv.weight, bias_of(layer.conv), shares(3, "nearest"))
 
 
 class BlockConv(nn.Module):

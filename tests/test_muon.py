@@ -1,0 +1,80 @@
+"""Muon: updates that move all directions alike, for the weights that it is meant for."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from impasto.config import TransformerArgs
+from impasto.muon import SHARE, Muon, optimizers, orthogonal
+from impasto.networks.stylenet import StyleNet
+from impasto.networks.transformer import TransformerNet
+
+
+def low_rank(rows: int, columns: int) -> Tensor:
+    """Matrix whose singular values fall from 1 to a hundredth."""
+    generator = torch.Generator().manual_seed(0)
+    u, _ = torch.linalg.qr(torch.randn(rows, min(rows, columns), generator=generator))
+    v, _ = torch.linalg.qr(torch.randn(columns, min(rows, columns), generator=generator))
+    matrix: Tensor = (u * torch.logspace(0, -2, min(rows, columns))) @ v.T
+    return matrix
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(8, 40), (40, 8), (16, 16), (1, 9)])
+def test_singular_values_come_close_to_one_in_the_same_directions(rows: int, columns: int) -> None:
+    matrix = low_rank(rows, columns)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    made = orthogonal(matrix)
+    assert made.shape == matrix.shape
+    values = torch.einsum("or,oi,ri->r", u, made, v)
+    assert values.min() > 0.3
+    assert values.max() < 1.3
+    torch.testing.assert_close(torch.linalg.svdvals(made), values.sort(descending=True).values, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(8, 3, 9, 9), (64, 16, 3, 3), (64, 2, 3, 3)])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e4])
+def test_update_is_as_large_as_the_learning_rate_says_whatever_the_gradient(
+    shape: tuple[int, ...], scale: float
+) -> None:
+    weight = nn.Parameter(torch.zeros(shape))
+    weight.grad = scale * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    Muon([weight], 0.01).step()
+    assert weight.square().mean().sqrt().item() == pytest.approx(0.01 * SHARE, rel=0.25)
+    assert (weight * weight.grad).sum() < 0
+
+
+def test_it_remembers_where_it_went() -> None:
+    weight = nn.Parameter(torch.zeros(4, 1, 2, 2))
+    optimizer = Muon([weight], 0.1)
+    weight.grad = torch.eye(4).view_as(weight)
+    for _ in range(5):
+        optimizer.step()
+    before = weight.detach().clone()
+    weight.grad = 1e-3 * -torch.eye(4).view_as(weight)
+    optimizer.step()
+    assert (weight - before).flatten(1).diagonal().max() < 0  # on, against the little gradient
+
+
+def test_weights_without_a_gradient_stay() -> None:
+    weight = nn.Parameter(torch.ones(2, 2, 3, 3))
+    Muon([weight], 1.0).step()
+    assert torch.equal(weight, torch.ones(2, 2, 3, 3))
+
+
+def test_convolutions_of_single_channels_are_adams() -> None:
+    net = StyleNet(widths=(4, 6), blocks=1, separable=True, rows=3)
+    muon, _ = optimizers(net, 0.1, "muon")
+    assert all(p.shape[1] > 1 for group in muon.param_groups for p in group["params"])
+
+
+def test_convolutions_before_a_normalisation_are_its_own_and_the_rest_are_adams() -> None:
+    net = TransformerNet(TransformerArgs(width=2, blocks=1))
+    muon, adam = optimizers(net, 0.1, "muon")
+    inner = {id(p) for group in muon.param_groups for p in group["params"]}
+    rest = {id(p) for group in adam.param_groups for p in group["params"]}
+    assert inner == {id(p) for name, p in net.named_parameters() if p.ndim == 4 and name != "output.weight"}
+    assert inner | rest == {id(p) for p in net.parameters()}
+    assert not inner & rest
+    (alone,) = optimizers(net, 0.1, "adam")
+    assert isinstance(alone, torch.optim.Adam)
+    assert len(alone.param_groups[0]["params"]) == len(list(net.parameters()))

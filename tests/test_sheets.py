@@ -1,0 +1,48 @@
+"""Contact sheets: what is where."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from impasto.sheets import GAP, LABEL, matrix, sheet
+from impasto.styles import load_style
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def cell(drawn: Pixels, photo: Pixels, row: int, column: int) -> Pixels:
+    """The picture in a row and column of a sheet."""
+    height, width = photo.shape[:2]
+    top, left = GAP + row * (height + GAP + LABEL), GAP + column * (width + GAP)
+    return drawn[top : top + height, left : left + width]
+
+
+def label(drawn: Pixels, photo: Pixels, row: int, column: int) -> Pixels:
+    """The place below it."""
+    height, width = photo.shape[:2]
+    top, left = GAP + row * (height + GAP + LABEL) + height, GAP + column * (width + GAP)
+    return drawn[top : top + LABEL, left : left + width]
+
+
+def test_sheet_has_the_photo_and_each_style_with_its_name(colors: Path, noise: Callable[..., Pixels]) -> None:
+    photo = noise(40, 90)
+    styles = [load_style(f"{colors}:{name}") for name in ("red", "blue", "red", "blue")]
+    drawn = sheet(photo, styles, columns=3)
+    assert drawn.shape == (GAP + 2 * (40 + GAP + LABEL), GAP + 3 * (90 + GAP), 3)
+    np.testing.assert_array_equal(cell(drawn, photo, 0, 0), photo)
+    for row, column, color in ((0, 1, (220, 40, 0)), (0, 2, (0, 60, 170)), (1, 0, (220, 40, 0)), (1, 1, (0, 60, 170))):
+        assert abs(cell(drawn, photo, row, column).astype(int) - color).max() <= 1
+        assert label(drawn, photo, row, column).min() < 100
+    assert (cell(drawn, photo, 1, 2) == 255).all()
+    assert (label(drawn, photo, 1, 2) == 255).all()
+
+
+def test_matrix_has_strength_to_the_right_and_stroke_downwards(colors: Path, noise: Callable[..., Pixels]) -> None:
+    photo = noise(50, 100)
+    drawn = matrix(photo, load_style(f"{colors}:red"), strengths=(0.5, 1.0), strokes=(1.0, 2.0, 4.0))
+    for row, color in enumerate(((200, 0, 0), (220, 40, 0), (240, 80, 0))):
+        assert abs(cell(drawn, photo, row, 1).astype(int) - color).max() <= 1
+        half = photo / 2 + np.array(color) / 2
+        assert abs(cell(drawn, photo, row, 0) - half).max() <= 2
