@@ -77,6 +77,8 @@ def config_of(args: argparse.Namespace, departures: Mapping[str, Any], path: Pat
         steps=args.steps,
         image_size=(128,),
         batch_size=(8,),
+        style_weight=(10.0,),
+        tv_weight=0.05,
         validation=args.validation,
         **departures,
     )

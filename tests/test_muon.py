@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from impasto.config import TransformerArgs
-from impasto.muon import SHARE, Muon, optimizers, orthogonal
-from impasto.networks.stylenet import StyleNet
+from impasto.muon import ROWS, SHARE, Muon, optimizers, orthogonal, set_rate
+from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
 
 
@@ -63,8 +63,22 @@ def test_weights_without_a_gradient_stay() -> None:
 
 def test_convolutions_of_single_channels_are_adams() -> None:
     net = StyleNet(widths=(4, 6), blocks=1, separable=True, rows=3)
-    muon, _ = optimizers(net, 0.1, "muon")
+    muon = optimizers(net, 0.1, "muon")[0]
     assert all(p.shape[1] > 1 for group in muon.param_groups for p in group["params"])
+
+
+def test_rows_have_a_learning_rate_of_their_own() -> None:
+    net = StyleNet(widths=(4, 6), blocks=1, rows=3)
+    made = optimizers(net, 0.1, "muon")
+    assert [type(optimizer) for optimizer in made] == [Muon, torch.optim.Adam, torch.optim.Adam]
+    for optimizer in made:
+        set_rate(optimizer, 0.02)
+    rates = {p: group["lr"] for optimizer in made for group in optimizer.param_groups for p in group["params"]}
+    assert {rates[p] for p in tables(net).values()} == {0.02 * ROWS}
+    assert {rates[p] for p in set(net.parameters()) - set(tables(net).values())} == {0.02}
+    for p in net.parameters():
+        p.requires_grad_(p.shape[0] == 2)  # rows of new styles on a base
+    assert [type(optimizer) for optimizer in optimizers(net, 0.1, "muon")] == [torch.optim.Adam]
 
 
 def test_convolutions_before_a_normalisation_are_its_own_and_the_rest_are_adams() -> None:

@@ -13,7 +13,7 @@ from impasto.export import export_style, load_trainable
 from impasto.networks.rewrite import for_inference, undone
 from impasto.networks.stylenet import StyleNet, tables, with_rows
 from impasto.palette import merge, share_base
-from impasto.styles import read_style
+from impasto.styles import StyleEntry, read_style
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,8 @@ def third(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(5)
     net = with_rows(net, {name: torch.rand(1, table.shape[1]) for name, table in tables(net).items()})
     path = tmp_path_factory.mktemp("styles") / "third.onnx"
-    export_style(net, path, replace(palette_spec(net, ("three",), (80,)), figures={"three": {"style": 0.1}}))
+    entry = StyleEntry(name="three", strokes=(80,), figures={"style": 0.1})
+    export_style(net, path, replace(palette_spec(net, ("three",), (80,)), entries=(entry,)))
     return path
 
 
@@ -31,7 +32,7 @@ def test_the_styles_of_both_paint_as_before(palette: Path, third: Path, tmp_path
     spec = merge([palette, third], tmp_path / "both.onnx")
     assert spec.names == ["one", "two", "three"]
     assert [entry.strokes for entry in spec.entries] == [(64, 96), (64, 96), (80,)]
-    assert spec.recipe["merged"][1]["figures"] == {"three": {"style": 0.1}}
+    assert spec.entries[2].figures == {"style": 0.1}
     assert [part["file"] for part in spec.recipe["merged"]] == ["palette.onnx", "third.onnx"]
     both = read_style(tmp_path / "both.onnx")
     assert both.spec == spec

@@ -41,7 +41,8 @@ values = st.recursive(
     max_leaves=5,
 )
 mappings = st.dictionaries(text, values, max_size=4)
-about = {"name": text.filter(bool), "title": text, "artist": text, "year": text, "rights": text}
+about: dict[str, Any] = {"name": text.filter(bool), "title": text, "artist": text, "year": text, "rights": text}
+about |= {"strength": st.floats(0, 1), "figures": st.dictionaries(text, st.floats(allow_nan=False), max_size=3)}
 strokes = st.lists(st.integers(1, 1 << 16), min_size=1, max_size=3, unique=True).map(lambda sizes: tuple(sorted(sizes)))
 palettes = st.lists(st.builds(StyleEntry, **about, strokes=strokes), min_size=1, max_size=3, unique_by=lambda e: e.name)
 entries = st.builds(StyleEntry, **about).map(lambda entry: [entry]) | palettes
@@ -53,7 +54,6 @@ specs = st.builds(
     multiple=st.integers(1, 64),
     min_size=st.integers(1, 1024),
     recipe=mappings,
-    figures=mappings,
 )
 
 
@@ -117,7 +117,7 @@ def test_unknown_keys_are_passed_over() -> None:
 
 def test_optional_keys_may_be_missing() -> None:
     spec = StyleSpec.from_json('{"format": 1, "architecture": "A", "arguments": {}, "entries": [{"name": "a"}]}')
-    assert (spec.multiple, spec.min_size, spec.recipe, spec.figures, spec.entries[0].title) == (4, 8, {}, {}, "")
+    assert (spec.multiple, spec.min_size, spec.recipe, spec.entries) == (4, 8, {}, (StyleEntry(name="a"),))
 
 
 WRONG: dict[str, Any] = {
@@ -128,8 +128,20 @@ WRONG: dict[str, Any] = {
     "multiple": [0, -4, 65, "4", 4.0, True, None, 1e308],
     "min_size": [0, 1025, "8", None, [8]],
     "recipe": [[], None, "a"],
-    "figures": [1],
 }
+WRONG["entries"] += [
+    [{"name": "a"} | wrong]
+    for wrong in (
+        {"strength": 2},
+        {"strength": "1"},
+        {"strength": None},
+        {"stroke": 3},
+        {"strokes": [3], "stroke": 3.0},
+        {"figures": [1]},
+        {"figures": None},
+        {"figures": {"style": "good"}},
+    )
+]
 
 
 @pytest.mark.parametrize(("key", "value"), [(k, v) for k, wrong in WRONG.items() for v in wrong])

@@ -29,13 +29,14 @@ from impasto import train as package_train
 from impasto.cli import main
 from impasto.config import StyleNetArgs, TrainConfig, TransformerArgs
 from impasto.errors import DeviceError, ImageError, ImpastoError, StyleError, TrainingError, WeightsError
-from impasto.export import load_trainable
+from impasto.export import Network, load_trainable
 from impasto.images import image_size, read_image
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
 from impasto.styles import StyleSpec, load_style
-from impasto.train import MAX_ROLLBACKS, Run, Step, train
+from impasto.targets import to_tensor
+from impasto.train import MAX_ROLLBACKS, Run, Step, middle, train
 
 module = sys.modules["impasto.train"]
 LAYERS = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1", "relu3_1")}
@@ -309,10 +310,11 @@ def spy_on_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     shapes: list[tuple[int, int]] = []
     original = Run.losses
 
-    def losses(self: Run, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        shapes.append((image.shape[0], image.shape[2]))
-        assert image.shape[2] == image.shape[3]
-        return original(self, image, rows)
+    def losses(self: Run, image: Tensor, rows: Tensor, net: Network) -> dict[str, Tensor]:
+        if net is self.net:  # not to take figures
+            shapes.append((image.shape[0], image.shape[2]))
+            assert image.shape[2] == image.shape[3]
+        return original(self, image, rows, net)
 
     monkeypatch.setattr(Run, "losses", losses)
     return shapes
@@ -531,8 +533,10 @@ def spoil(monkeypatch: pytest.MonkeyPatch, when: Callable[[int, int], bool], val
     tries: list[int] = []
     original = Run.losses
 
-    def losses(self: Run, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        found = original(self, image, rows)
+    def losses(self: Run, image: Tensor, rows: Tensor, net: Network) -> dict[str, Tensor]:
+        found = original(self, image, rows, net)
+        if net is self.average:  # to take figures
+            return found
         bad = when(self.step_count + 1, tries.count(self.step_count + 1))
         tries.append(self.step_count + 1)
         return {name: loss * value if bad else loss for name, loss in found.items()}
@@ -743,7 +747,7 @@ def paintings(world: Path) -> tuple[Path, ...]:
 
 def of_a_palette(paintings: tuple[Path, ...], **settings: Any) -> dict[str, Any]:
     """Settings of a run that learns two styles with two stroke sizes."""
-    shape = StyleNetArgs(widths=(4, 6), blocks=1, kernel=3)
+    shape = StyleNetArgs() if "base" in settings else StyleNetArgs(widths=(4, 6), blocks=1, kernel=3)
     return {"architecture": "StyleNet", "paintings": paintings, "style_size": (48, 64), "stylenet": shape} | settings
 
 
@@ -758,6 +762,35 @@ def test_a_palette_learns_all_its_styles(trainer: Trainer, paintings: tuple[Path
     assert [entry.strokes for entry in spec.entries] == [(48, 64)] * 2
     assert spec.recipe["paintings"] == ["first.png", "second.png"]
     assert "network" not in spec.recipe
+
+
+def test_figures_of_every_style_come_with_the_samples(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
+    settings = of_a_palette(paintings, steps=60, learning_rate=0.02, batch_size=(4,), sample_interval=30)
+    steps = trainer.run(**settings)
+    shown = {step.step: step.figures for step in steps if step.figures}
+    assert list(shown) == [30, 60]
+    assert {name: set(figures) for name, figures in shown[60].items()} == {
+        name: {"content", "style"} for name in ("first", "second")
+    }
+    assert all(shown[60][name]["style"] < 0.9 * shown[30][name]["style"] for name in ("first", "second"))
+    assert [line.get("figures") for line in trainer.log() if line["step"] in shown] == list(shown.values())
+    assert {e.name: e.figures for e in trainer.exported[0].spec.entries} == shown[60]
+    trainer.run(**settings)  # it only exports again
+    assert trainer.exported[1].spec.entries == trainer.exported[0].spec.entries
+
+
+def test_figures_are_of_the_middle_of_the_samples_and_the_averaged_weights(trainer: Trainer) -> None:
+    run = Run(trainer.config(validation=trainer.world / "photos" / "0.png"))
+    run.open()
+    (sample,) = run.samples
+    for p in run.net.parameters():
+        p.data.zero_()
+    expected = run.losses(to_tensor(sample), torch.tensor([[0.0, 1.0]]), run.average)
+    found = run.examine()["a"]
+    assert found["content"] == pytest.approx(expected["content"].item(), rel=1e-3)
+    assert found["style"] == pytest.approx(expected["style"].item(), rel=1e-3)
+    assert middle(np.arange(11 * 7 * 3, dtype=np.uint8).reshape(11, 7, 3), 8, 4).shape == (8, 4, 3)
+    assert middle(np.eye(11, dtype=np.uint8)[..., None], 8, 4)[..., 0].tolist() == np.eye(8).tolist()
 
 
 def test_a_palette_resumes_exactly(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
@@ -831,6 +864,8 @@ def test_a_base_that_is_none_is_told(trainer: Trainer, tiny: Path, paintings: tu
         trainer.run(**of_a_palette(paintings, base=str(tiny)))
     with pytest.raises(StyleError, match="unknown style 'nonesuch'"):
         trainer.run(**of_a_palette(paintings, base="nonesuch"))
+    with pytest.raises(ValueError, match="stylenet is the shape of a new network"):
+        trainer.config(**of_a_palette(paintings, base="mine.onnx") | {"stylenet": StyleNetArgs(blocks=1)})
 
 
 @pytest.mark.parametrize(
@@ -977,6 +1012,7 @@ def test_tensorboard_events_are_written_when_asked_for(trainer: Trainer) -> None
     assert [event.step for event in losses] == [1, 2, 3, 4, 5, 6]
     assert [event.value for event in losses][3:] == pytest.approx([s.loss for s in steps])
     assert {"content", "style", "tv", "learning_rate"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("a/style")] == [6]
 
 
 # ------------------------------------------------------------------------------------------------- command line

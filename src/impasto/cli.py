@@ -132,7 +132,7 @@ def stylize(
     *inputs: Path,
     style: str,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    strength: float = 1.0,
+    strength: float | None = None,
     stroke: float | None = None,
     colors: Colors = "style",
     mask: Path | None = None,
@@ -153,7 +153,7 @@ def stylize(
     output
         File, or existing folder; <stem>-<style>.<ext> beside the input unless given; - is standard output, a PNG.
     strength
-        0 is the photo, 1 the painting.
+        0 is the photo, 1 the painting; what the style recommends unless given.
     stroke
         Size of the strokes relative to the picture: 1 is as in the painting, less is finer, 0.05 to 4; unless given
         the strokes are those that come sharpest, finer the larger the picture.
@@ -367,13 +367,10 @@ def draw_sheet(
 ) -> None:
     """Write a photo in every style, or as a matrix of one."""
     from impasto import sheets
-    from impasto.images import WRITE_SUFFIXES, fit, read_image, write_image
+    from impasto.images import fit, read_image, write_image
     from impasto.styles import load_file, load_style, zoo
 
-    if target.suffix.lower() not in WRITE_SUFFIXES:
-        raise ValueError(f"--sheet is {target}; it must end in one of {', '.join(WRITE_SUFFIXES)}")
-    if any(path is not None and same_file(target, path) for path in (file, photo)):
-        raise ValueError(f"{target} is one of the files that are read; choose another --sheet")
+    check_picture_target("--sheet", target, file, photo)
     if side < sheets.SMALLEST:
         raise ValueError(f"side is {side}; it must be at least {sheets.SMALLEST} pixels")
     shown = fit(read_image(photo or zoo() / "sample.jpg"), side)
@@ -384,6 +381,18 @@ def draw_sheet(
         )
     drawn = sheets.matrix(shown, loaded[0]) if as_matrix else sheets.sheet(shown, loaded)
     write_image(target, drawn)
+
+
+def check_picture_target(option: str, target: Path, *read: Path | None) -> None:
+    """Raise a ValueError, before any work, where the picture that an option names could not be written."""
+    from impasto.images import WRITE_SUFFIXES
+
+    if target.suffix.lower() not in WRITE_SUFFIXES:
+        raise ValueError(f"{option} is {target}; it must end in one of {', '.join(WRITE_SUFFIXES)}")
+    if not target.parent.is_dir():
+        raise ValueError(f"{option} is {target}; its folder does not exist, create it first")
+    if any(path is not None and same_file(target, path) for path in read):
+        raise ValueError(f"{target} is one of the files that are read; choose another {option}")
 
 
 def print_json(value: Any) -> None:
@@ -515,13 +524,10 @@ def preview(
         As of impasto train.
 
     """
-    from impasto.images import WRITE_SUFFIXES, write_image
+    from impasto.images import write_image
 
     target = output or photo.with_name(f"{photo.stem}-{painting.stem}-preview.png")
-    if target.suffix.lower() not in WRITE_SUFFIXES:
-        raise ValueError(f"--output is {target}; it must end in one of {', '.join(WRITE_SUFFIXES)}")
-    if any(same_file(target, path) for path in (painting, photo)):
-        raise ValueError(f"{target} is one of the files that are read; choose another --output")
+    check_picture_target("--output", target, painting, photo)
     with needs_extra("train"):
         from impasto.preview import preview as run
     steps = run(
@@ -608,6 +614,9 @@ def show(step: "impasto.Step", settings: TrainConfig) -> None:
         print(step.event, flush=True)
     if step.sample:
         print(f"sample {step.sample}", flush=True)
+    for name, figures in (step.figures or {}).items():
+        told = "  ".join(f"{what} {value:.4f}" for what, value in figures.items())
+        print(printable(f"  {name:16}  {told}"), flush=True)
     if step.step % settings.log_interval == 0 or step.progress >= 1:
         minutes, seconds = divmod(round(step.seconds_left), 60)
         print(

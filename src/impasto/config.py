@@ -145,7 +145,7 @@ class TrainConfig:
     optimizer: Literal["muon", "adam"] = "muon"
     """Of the convolutions: Muon (Jordan et al. 2024) learns in half the steps; all else is always Adam's."""
     learning_rate: float = 1.5e-3
-    """Highest learning rate, of either."""
+    """Highest learning rate, of either; a palette's rows have four times as much."""
     warmup_steps: int = 100
     """Steps over which the learning rate rises to it; then it falls as a cosine to a hundredth."""
     gradient_clip: float = 1.0
@@ -191,6 +191,8 @@ class TrainConfig:
             raise ValueError("unfreeze is for a StyleNet's base; give one, or leave it out")
         if self.architecture == "TransformerNet":
             self.check_transformer()
+        if self.base and self.stylenet != StyleNetArgs():
+            raise ValueError("stylenet is the shape of a new network; a base has its own, so leave it out")
         if sorted(set(self.style_size)) != list(self.style_size):
             raise ValueError(f"style_size is {self.style_size}; it must rise")
         if sum(v is not None for v in (self.steps, self.epochs, self.minutes)) > 1:

@@ -80,7 +80,7 @@ def export_style(net: Network, path: Path, spec: StyleSpec, *, tolerance: float 
 
 
 def make_spec(net: Network, **about: Any) -> StyleSpec:
-    """Spec of a network, with what else there is to say: entries, recipe, figures."""
+    """Spec of a network, with what else there is to say: entries, recipe."""
     args, sizes = net.args, {}
     if isinstance(args, StyleNetArgs):
         multiple = 2 ** len(args.widths)

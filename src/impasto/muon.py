@@ -1,4 +1,4 @@
-"""The optimiser of training: Muon (Jordan et al. 2024) for the convolutions, beside Adam for all else."""
+"""The optimisers of training: Muon (Jordan et al. 2024) for the convolutions, Adam for all else."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -6,8 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from impasto.networks.stylenet import StyleNet, tables
+
 SHARE = 0.3
 """Root mean square of a convolution's update over the learning rate: Adam's is between this and 1."""
+ROWS = 4.0
+"""Learning rate of a palette's rows over the others': a row is in few photos' losses."""
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Coefficients that take singular values from 0.01 up close to 1 in five iterations (Jordan et al. 2024)."""
 
@@ -56,11 +60,27 @@ def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
 def optimizers(net: nn.Module, lr: float, kind: str) -> list[torch.optim.Optimizer]:
     """For ``muon``: Muon for the convolutions of `net` that mix channels before a normalisation, and Adam for the rest.
 
-    `output` has no normalisation behind it. Weights that are not to be trained have no optimiser.
+    `output` has no normalisation behind it. Weights that are not to be trained have no optimiser. `set_rate` sets the
+    learning rate.
     """
-    trained = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
-    inner = {
-        p for name, p in trained if kind == "muon" and p.ndim == 4 and p.shape[1] > 1 and not name.startswith("output.")
-    }
-    rest = torch.optim.Adam([p for _, p in trained if p not in inner], lr)
-    return [Muon([p for _, p in trained if p in inner], lr), rest] if inner else [rest]
+    trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    rows = tables(net).keys() & trained.keys() if isinstance(net, StyleNet) else set()
+    inner = {name for name, p in trained.items() if kind == "muon" and mixes(p) and not name.startswith("output.")}
+    kinds = ((Muon, inner, 1.0), (torch.optim.Adam, trained.keys() - inner - rows, 1.0), (torch.optim.Adam, rows, ROWS))
+    made: list[torch.optim.Optimizer] = []
+    for optimizer, names, factor in kinds:
+        if weights := [p for name, p in trained.items() if name in names]:
+            made.append(optimizer(weights, lr * factor))
+            made[-1].param_groups[0]["factor"] = factor
+    return made
+
+
+def mixes(weight: Tensor) -> bool:
+    """Whether it is that of a convolution that mixes channels."""
+    return weight.ndim == 4 and weight.shape[1] > 1
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate, each group's its own share of `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]

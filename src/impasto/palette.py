@@ -40,12 +40,8 @@ def merge(sources: Sequence[Path], output: Path) -> StyleSpec:
         files[0].spec,
         entries=tuple(entries),
         recipe={
-            "merged": [
-                {"file": Path(file.source).name, "recipe": file.spec.recipe, "figures": file.spec.figures}
-                for file in files
-            ]
+            "merged": [{"file": Path(file.source).name, "recipe": file.spec.recipe} for file in files],
         },
-        figures={},
     )
     export_style(with_rows(nets[0], rows), output, spec)
     return spec

@@ -51,7 +51,7 @@ def preview(
             loss_network=loss_network,
             warmup_steps=10,
             average_decay=0.95,
-            learning_rate=1e-2,
+            learning_rate=3e-3,
         )
         with closing(train(config, progress=progress)) as steps:
             yield from steps

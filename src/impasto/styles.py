@@ -8,7 +8,7 @@ weights of its rows: the photograph, then each style once a stroke size. Weights
 import difflib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, lru_cache
 from importlib import resources
@@ -42,6 +42,34 @@ class StyleEntry:
     """Who may use the style, and how; of the painting it was learnt from."""
     strokes: tuple[int, ...] = ()
     """In a palette: long side of the painting in pixels for each of its rows, fine to broad strokes."""
+    strength: float = 1.0
+    """Recommended strength, which is used unless another is asked for."""
+    stroke: int | None = None
+    """In a palette: recommended size of strokes, as in `strokes`; the middle one unless given."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Measured quality: content and style distance, and what else there is."""
+
+    @property
+    def size(self) -> int:
+        """Long side of the painting whose strokes a palette paints unless told otherwise."""
+        return self.stroke or self.strokes[len(self.strokes) // 2]
+
+    def check(self) -> None:
+        """Raise a ValueError for values of the wrong type or out of range, which a foreign file may hold."""
+        if not all(isinstance(text, str) for text in (self.name, self.title, self.artist, self.year, self.rights)):
+            raise ValueError("its description has something else where there should be text")
+        if not self.name:
+            raise ValueError("its description names no style")
+        if not all(type(size) is int and 1 <= size <= 1 << 16 for size in self.strokes) or sorted(
+            set(self.strokes)
+        ) != [*self.strokes]:
+            raise ValueError("its description has stroke sizes that are not pixels, small to large")
+        if type(self.strength) not in (int, float) or not 0 <= self.strength <= 1:
+            raise ValueError("its description recommends a strength that is not from 0 to 1")
+        if self.stroke is not None and (type(self.stroke) is not int or self.stroke not in self.strokes):
+            raise ValueError("its description recommends strokes that are not among its sizes")
+        if not isinstance(self.figures, Mapping) or not all(type(v) in (int, float) for v in self.figures.values()):
+            raise ValueError("its description has figures that are not numbers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +88,6 @@ class StyleSpec:
     """Smallest height and width of the image; callers pad."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """How it was trained or what it was converted from."""
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    """Measured quality."""
     format: int = FORMAT
 
     @property
@@ -78,12 +104,12 @@ class StyleSpec:
     def mix(self, weights: Mapping[str, float], *, strength: float = 1.0, size: float | None = None) -> Floats:
         """Weights of a palette's rows, float32 (K,): styles by weights that sum to 1, with strokes of a size.
 
-        `strength`: 0 is the photograph, 1 the painting. `size`: long side of the painting in pixels, its middle one
-        unless given.
+        `strength`: 0 is the photograph, 1 the painting. `size`: long side of the painting in pixels, the recommended
+        one unless given.
         """
         mixed = [np.full(1, 1 - strength)]
         for entry in self.entries:
-            places = np.interp(np.log(size or middle(entry.strokes)), np.log(entry.strokes), range(len(entry.strokes)))
+            places = np.interp(np.log(size or entry.size), np.log(entry.strokes), range(len(entry.strokes)))
             mixed.append(strength * weights.get(entry.name, 0.0) * between(float(places), len(entry.strokes)))
         return np.concatenate(mixed).astype(np.float32)
 
@@ -119,25 +145,19 @@ class StyleSpec:
 
     def check(self) -> None:
         """Raise a ValueError for values of the wrong type or out of range, which a foreign file may hold."""
-        texts = [self.architecture]
-        for entry in self.entries:
-            texts += [value for key, value in asdict(entry).items() if key != "strokes"]
         sizes = (self.multiple, self.min_size)
-        if not all(isinstance(text, str) for text in texts):
-            raise ValueError("its description has something else where there should be text")
-        if not all(isinstance(m, Mapping) for m in (self.arguments, self.recipe, self.figures)):
+        if not isinstance(self.architecture, str):
+            raise ValueError("its description has something else where there should be text")  # noqa: TRY004
+        if not all(isinstance(m, Mapping) for m in (self.arguments, self.recipe)):
             raise ValueError("its description has something else where there should be names and values")
-        if not self.entries or not all(self.names):
+        if not self.entries:
             raise ValueError("its description names no style")
+        for entry in self.entries:
+            entry.check()
         if len(set(self.names)) < len(self.names):
             raise ValueError("its description names a style twice")
         if len({bool(entry.strokes) for entry in self.entries}) > 1 or (len(self.entries) > 1 and not self.rows):
             raise ValueError("its description lacks the stroke sizes of a style")
-        for strokes in (entry.strokes for entry in self.entries):
-            if not all(type(size) is int and 1 <= size <= 1 << 16 for size in strokes) or sorted(set(strokes)) != [
-                *strokes
-            ]:
-                raise ValueError("its description has stroke sizes that are not pixels, small to large")
         if not all(type(size) is int for size in sizes) or not 1 <= sizes[0] <= 64 or not 1 <= sizes[1] <= 1024:
             raise ValueError(f"its description is out of range (multiple {sizes[0]}, min_size {sizes[1]})")
 
@@ -151,11 +171,6 @@ def between(place: float, count: int) -> Floats:
     """Weights of `count` rows for a place among them, which may be between two: 0 is the first, count - 1 the last."""
     weights: Floats = np.maximum(0.0, 1.0 - np.abs(np.arange(count) - place)).astype(np.float32)
     return weights
-
-
-def middle(sizes: Sequence[int]) -> int:
-    """The one of several sizes that is used unless told otherwise."""
-    return sizes[len(sizes) // 2]
 
 
 class Style:
@@ -183,6 +198,12 @@ class Style:
     def name(self) -> str:
         """The style's name; of a blend, its names joined by hyphens."""
         return "-".join(self.weights)
+
+    @property
+    def strength(self) -> float:
+        """Recommended strength; of a blend, the mean."""
+        strengths = {entry.name: entry.strength for entry in self.spec.entries}
+        return sum(weight * strengths[name] for name, weight in self.weights.items())
 
     def runtime(self, device: str = "auto", precision: str = "auto") -> Runtime:
         """Compiled model; raises DeviceError where the device or precision is not to be had."""
@@ -250,7 +271,7 @@ def parse_style(data: bytes, source: str) -> StyleSpec:
 
 @cache
 def builtin_styles() -> dict[str, dict[str, Any]]:
-    """Index of the built-in styles: name -> file, title, artist, year, rights, figures."""
+    """Index of the built-in styles: name -> file, and what the file says of it: title, artist, year, rights..."""
     index: dict[str, dict[str, Any]] = json.loads(zoo().joinpath("index.json").read_text("utf-8"))
     return index
 

@@ -29,7 +29,7 @@ def stylize(
     image: ImageT,
     style: str | Path | Style,
     *,
-    strength: float = 1.0,
+    strength: float | None = None,
     stroke: float | None = None,
     colors: str = "style",
     mask: Pixels | None = None,
@@ -39,11 +39,12 @@ def stylize(
 ) -> ImageT:
     """Paint `image`, uint8 (H, W, 3) RGB or a `Picture`, in a style: the same type and size.
 
-    `style`: a built-in name, a blend (``candy:0.7,udnie:0.3``), a style file, or what `load_style` gave. `strength`: 0
-    is the photo, 1 the painting; a palette paints what is between, a network of one style has its pixels mixed with the
-    photo's. `stroke`: size of the strokes relative to the picture, 1 as in the painting itself, 0.05 to 4; None is the
-    size in pixels that comes sharpest; only of a palette. `colors`: see `colors.keep_colors`. `mask`: uint8 (h, w),
-    white where it is painted, resized to the image. `max_side`: a larger image is first reduced to it, and stays so.
+    `style`: a built-in name, a blend (``candy:0.7,udnie:0.3``), a style file, or what `load_style` gave.
+    `strength`: 0 is the photo, 1 the painting, None what the style recommends; a palette paints what is between, a
+    network of one style has its pixels mixed with the photo's. `stroke`: size of the strokes relative to the
+    picture, 1 as in the painting itself, 0.05 to 4; None is the size in pixels that comes sharpest; only of a
+    palette. `colors`: see `colors.keep_colors`. `mask`: uint8 (h, w), white where it is painted, resized to the
+    image. `max_side`: a larger image is first reduced to it, and stays so.
 
     Raises:
         ValueError: An argument is out of range, or the image or mask is not such an array.
@@ -57,6 +58,7 @@ def stylize(
     if not isinstance(style, Style):
         style = load_style(style)
     style = chosen(style, {})
+    strength = style.strength if strength is None else strength
     check_stroke(stroke, style)
     runtime = style.runtime(device, precision)
     if isinstance(image, Picture):
@@ -74,9 +76,9 @@ def check_image(image: object) -> None:
         raise ValueError(f"image is {pixels.dtype} {pixels.shape}; it must be uint8 (height, width, 3), RGB, not empty")
 
 
-def check(strength: float, stroke: float | None, colors: str, mask: Pixels | None, max_side: int | None) -> None:
+def check(strength: float | None, stroke: float | None, colors: str, mask: Pixels | None, max_side: int | None) -> None:
     """Raise a ValueError for an argument that is out of range, before any work is done."""
-    if not 0 <= strength <= 1:
+    if strength is not None and not 0 <= strength <= 1:
         raise ValueError(f"strength is {strength}; it must be from 0 (the photo) to 1 (the painting)")
     if stroke is not None and not FINEST <= stroke <= BROADEST:
         raise ValueError(f"stroke is {stroke}; it must be from {FINEST} (fine) to {BROADEST} (broad)")

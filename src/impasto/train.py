@@ -15,7 +15,6 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +28,7 @@ from impasto.errors import DeviceError, ImageError, StyleError, TrainingError
 from impasto.export import Network, export_style, load_trainable, make_spec
 from impasto.files import atomic_write
 from impasto.images import Pixels, read_image
-from impasto.muon import optimizers
+from impasto.muon import optimizers, set_rate
 from impasto.networks.stylenet import StyleNet, tables, with_rows
 from impasto.networks.transformer import TransformerNet
 from impasto.photos import Crops, Photo, Prefetch, find_photos
@@ -40,6 +39,8 @@ DEFAULT_STEPS = 8000
 HELD_OUT = 4
 """Photos kept for the samples when no validation folder is given."""
 SAMPLE_SIDE = 384
+EXAMINED_SIDE = 256
+"""Pixels of a sample, down and across, on which figures are taken."""
 MAX_ROLLBACKS = 8
 """In a row; then training gives up."""
 MEMORY = 50
@@ -81,6 +82,8 @@ class Step:
     seconds_left: float
     sample: Path | None = None
     """Sheet of validation photos that was written at this step."""
+    figures: Mapping[str, Mapping[str, float]] | None = None
+    """Content and style losses of each style, by name, on the validation photos; with a sample."""
     checkpoint: Path | None = None
     """Checkpoint that was written at this step."""
     event: str = ""
@@ -106,9 +109,10 @@ def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator
         with translated(), Prefetch(Crops(run.photos, config.seed)) as photos:
             while run.progress < 1:
                 step = run.step(photos)
-                sample = run.sample() if run.due(config.sample_interval) and not step.event else None
+                if run.due(config.sample_interval) and not step.event:
+                    step = dataclasses.replace(step, sample=run.sample(), figures=run.examine())
                 checkpoint = run.save() if run.due(config.checkpoint_interval) else None
-                step = dataclasses.replace(step, sample=sample, checkpoint=checkpoint, event=event or step.event)
+                step = dataclasses.replace(step, checkpoint=checkpoint, event=event or step.event)
                 event = ""
                 run.record(step)
                 yield step
@@ -144,6 +148,7 @@ class Run:
         self.total_steps = count_steps(config, len(self.photos))
         self.step_count = self.images = 0
         self.style_losses = torch.ones(len(config.paintings))
+        self.figures: dict[str, dict[str, float]] = {}
         self.rollbacks = self.reached = 0  # in a row, without going beyond the step that the first of them reached
         self.seconds = 0.0
         self.rate_scale = 1.0
@@ -204,10 +209,10 @@ class Run:
         rate = self.learning_rate()
         image = to_tensor(photos.batch(self.step_count, self.images, batch, size)).to(self.device)
         rows, styles = self.rows(batch)
-        losses = self.losses(image, rows)
+        losses = self.losses(image, rows, self.net)
         loss = self.total(losses, styles)
-        for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers):
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            set_rate(optimizer, rate)
         self.net.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip, foreach=True))
@@ -251,10 +256,10 @@ class Run:
         rows, styles = draw(c.seed, self.step_count, self.images, count, len(c.paintings), len(c.style_size))
         return torch.from_numpy(rows).to(self.device), torch.from_numpy(styles)
 
-    def losses(self, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        """Content, style and relative total-variation losses (N,) of the painted versions of images (N, 3, H, W)."""
+    def losses(self, image: Tensor, rows: Tensor, net: Network) -> dict[str, Tensor]:
+        """Content, style and relative total-variation losses (N,) of what `net` paints of images (N, 3, H, W)."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            painted = paint(self.net, image, rows)
+            painted = paint(net, image, rows)
         return self.targets.losses(painted, image, rows)
 
     def total(self, losses: Mapping[str, Tensor], styles: Tensor) -> Tensor:
@@ -285,6 +290,7 @@ class Run:
             "average": copy.deepcopy(self.average.state_dict()),
             "optimizers": [copy.deepcopy(optimizer.state_dict()) for optimizer in self.optimizers],
             "style_losses": self.style_losses.clone(),
+            "figures": self.figures,
             "step": self.step_count,
             "images": self.images,
             "seconds": self.seconds,
@@ -298,6 +304,7 @@ class Run:
         for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(its))
         self.style_losses = state["style_losses"].cpu().clone()  # all else is loaded to the device
+        self.figures = state["figures"]
         self.step_count, self.images = state["step"], state["images"]
         self.seconds, self.rate_scale = state["seconds"], state["rate_scale"]
 
@@ -366,6 +373,24 @@ class Run:
             raise TrainingError(f"{path}: cannot write the sample ({error.strerror})") from error
         return path
 
+    @torch.no_grad()
+    def examine(self) -> dict[str, dict[str, float]]:
+        """Content and style losses by style, as it paints unless told otherwise, on the middles of the samples."""
+        rows = torch.stack(self.sample_rows())
+        found = []
+        for pixels in self.samples:
+            image = to_tensor(middle(pixels, EXAMINED_SIDE, self.spec().multiple)).to(self.device)
+            parts = [
+                self.losses(image.expand(len(part), -1, -1, -1), part, self.average) for part in torch.split(rows, 4)
+            ]
+            found.append(torch.stack([torch.cat([part[k] for part in parts]) for k in ("content", "style")]))
+        means = torch.stack(found).mean(0).T.tolist()
+        self.figures = {
+            entry.name: {"content": round(content, 4), "style": round(style, 5)}
+            for entry, (content, style) in zip(self.entries, means, strict=True)
+        }
+        return self.figures
+
     def sample_rows(self) -> list[Tensor]:
         """Weights of the rows (K,) for each style as it paints unless told otherwise."""
         if self.config.architecture == "TransformerNet":
@@ -406,6 +431,9 @@ class Run:
         """Write a step's figures for TensorBoard."""
         for name in ("loss", "content", "style", "tv", "learning_rate", "images_per_second"):
             self.events.add_scalar(name, getattr(step, name), step.step)
+        for style, figures in (step.figures or {}).items():
+            for name, value in figures.items():
+                self.events.add_scalar(f"{style}/{name}", value, step.step)
 
     @cached_property
     def events(self) -> Any:
@@ -435,7 +463,8 @@ class Run:
         recipe["loss_network"] = [Path(source).name for source in c.loss_network]
         recipe["base"] = Path(c.base).name
         recipe |= {"steps": self.step_count, "images": self.images, "seconds": round(self.seconds)}
-        return make_spec(self.average, entries=self.entries, recipe=recipe)
+        entries = tuple(dataclasses.replace(entry, figures=self.figures.get(entry.name, {})) for entry in self.entries)
+        return make_spec(self.average, entries=entries, recipe=recipe)
 
 
 def make_entries(config: TrainConfig) -> tuple[StyleEntry, ...]:
@@ -444,7 +473,7 @@ def make_entries(config: TrainConfig) -> tuple[StyleEntry, ...]:
     if unknown := sorted(config.about.keys() - set(stems)):
         raise ValueError(f"about is of {', '.join(unknown)}; the paintings are {', '.join(stems)}")
     strokes = config.style_size if config.architecture == "StyleNet" else ()
-    allowed = [field.name for field in dataclasses.fields(StyleEntry) if field.name != "strokes"]
+    allowed = ("name", "title", "artist", "year", "rights")
     entries = []
     for stem in stems:
         about = {"name": stem if len(stems) > 1 else config.output.stem} | config.about.get(stem, {})
@@ -455,7 +484,7 @@ def make_entries(config: TrainConfig) -> tuple[StyleEntry, ...]:
                 f"about of {stem} has the name {about['name']!r}, which --style could not ask for; "
                 f"give one of letters, digits, hyphens and spaces by --about.{stem}.name"
             )
-        entries.append(StyleEntry(**about, strokes=strokes))
+        entries.append(dataclasses.replace(StyleEntry(**about), strokes=strokes))  # type: ignore[arg-type]
     if len({entry.name for entry in entries}) < len(entries):
         raise ValueError(f"paintings have one name twice: {', '.join(entry.name for entry in entries)}")
     return tuple(entries)
@@ -500,6 +529,13 @@ def extended(base: StyleNet, rows: int, *, unfreeze: bool) -> StyleNet:
 def paint(net: Network, image: Tensor, rows: Tensor) -> Tensor:
     """Painted images (N, 3, H, W), by the weights of the rows (N, K) where the network has rows."""
     return net(image, rows) if isinstance(net, StyleNet) else net(image)  # type: ignore[no-any-return]
+
+
+def middle(pixels: Pixels, side: int, multiple: int) -> Pixels:
+    """The middle of uint8 (H, W, 3), at most `side` high and wide, in multiples of `multiple`."""
+    height, width = (min(s, side) // multiple * multiple for s in pixels.shape[:2])
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
 
 
 def split_photos(config: TrainConfig) -> tuple[list[Photo], list[Photo]]:
