@@ -7,6 +7,7 @@ validation photos, and drawn. A run that was stopped continues where it was. Not
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from impasto.styles import Style, load_file
 from impasto.stylize import stylize
 from impasto.train import train
 from measure import Judge, energies
+from speed import machine
 
 HD = (1080, 1920)
 CANDIDATES: dict[str, dict[str, Any]] = {
@@ -33,7 +35,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "16-32-96": {"stylenet": StyleNetArgs(widths=(16, 32, 96))},
     "16-32-96 skips": {"stylenet": StyleNetArgs(widths=(16, 32, 96), skips=True)},
     "24-48": {"stylenet": StyleNetArgs(widths=(24, 48))},
-    "16-64 separable": {"stylenet": StyleNetArgs(widths=(16, 64), separable=True)},
+    "16-64 separable": {"stylenet": StyleNetArgs(widths=(16, 64), separable=True, blocks=8)},
     "16-48 by Adam": {"optimizer": "adam"},
 }
 """Settings of training that each departs in."""
@@ -51,14 +53,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument("--names", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     args = parser.parse_args()
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {"machine": machine(), "command": " ".join(["python", *sys.argv])}
     for name in args.names:
         path = args.out / f"{name.replace(' ', '-')}.onnx"
         if not path.exists() or load_file(path).spec.recipe["steps"] != args.steps:
             for _ in train(config_of(args, CANDIDATES[name], path)):
                 pass
         results[name] = examine(load_file(path), args.paintings, args.validation, args.loss_network[-1])
-        results[name] |= {"steps": args.steps}
+        results[name] |= {"steps": args.steps, "course": course(path)}
         styles = [load_file(path).choose({name: 1.0}) for name in load_file(path).spec.names]
         photo = read_image(find_photos(args.validation)[0].read())
         write_image(path.with_suffix(".png"), sheet(photo, styles))
@@ -106,6 +108,16 @@ def examine(style: Style, paintings: Sequence[Path], validation: Path, loss_netw
         "seconds_1080p": round(seconds_of(style), 4),
         "styles": figures,
     }
+
+
+def course(path: Path) -> dict[int, dict[str, float]]:
+    """Losses by step, at every quarter of the run that made a style file: means over the tenth before it."""
+    lines = [json.loads(line) for line in path.with_name(f"{path.name}.training").joinpath("log.jsonl").open()]
+    found = {}
+    for share in (0.25, 0.5, 0.75, 1.0):
+        part = [line for line in lines if share - 0.1 < line["progress"] <= share]
+        found[part[-1]["step"]] = {k: round(statistics.mean(p[k] for p in part), 4) for k in ("content", "style", "tv")}
+    return found
 
 
 def seconds_of(style: Style, runs: int = 7) -> float:
