@@ -21,6 +21,7 @@ from PIL import Image
 import impasto
 from conftest import STROKES, colors_model
 from impasto import Picture, cli, styles
+from impasto.cli import train
 from impasto.config import TrainConfig
 from impasto.images import WRITE_SUFFIXES, read_image, read_picture
 
@@ -769,7 +770,7 @@ def test_convert_passes_its_options_on(run: Run, checkpoint: Path, monkeypatch: 
 
 def test_conventions_are_those_of_the_library() -> None:
     convert = importlib.import_module("impasto.convert")
-    assert typing.get_args(cli.Convention) == ("auto", *typing.get_args(convert.Convention))
+    assert typing.get_args(train.Convention) == ("auto", *typing.get_args(convert.Convention))
 
 
 @pytest.mark.parametrize(

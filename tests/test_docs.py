@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import STROKES, colors_model
-from impasto.cli import app
+from impasto.cli.app import app
 from impasto.images import write_image
 from impasto.styles import StyleEntry
 

@@ -31,12 +31,13 @@ from impasto.config import StyleNetArgs, TrainConfig, TransformerArgs
 from impasto.errors import DeviceError, ImageError, ImpastoError, StyleError, TrainingError, WeightsError
 from impasto.export import Network, load_trainable
 from impasto.images import image_size, read_image
+from impasto.journal import Step
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
 from impasto.styles import StyleSpec, load_style
 from impasto.targets import to_tensor
-from impasto.train import MAX_ROLLBACKS, Run, Step, middle, train
+from impasto.train import MAX_ROLLBACKS, Run, middle, train
 
 module = sys.modules["impasto.train"]
 LAYERS = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1", "relu3_1")}

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from impasto.images import Picture, read_image, read_picture, write_image
+    from impasto.journal import Step
     from impasto.palette import merge
     from impasto.preview import preview
     from impasto.sheets import matrix, sheet
     from impasto.styles import Style, StyleEntry, StyleSpec, builtin_styles, load_style
     from impasto.stylize import stylize
-    from impasto.train import Step, train
+    from impasto.train import train
 
 __version__ = "0.1.0.dev0"
 
@@ -75,7 +76,8 @@ _HOMES = {
     "sheets": ("matrix", "sheet"),
     "styles": ("Style", "StyleEntry", "StyleSpec", "builtin_styles", "load_style"),
     "stylize": ("stylize",),
-    "train": ("Step", "train"),
+    "journal": ("Step",),
+    "train": ("train",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -101,7 +101,8 @@ def _luma(painted: Pixels, photo: Pixels) -> Pixels:
         luma = luma_of_painted[rows].astype(np.float32)
         chroma = photo[rows].transpose(2, 0, 1).astype(np.float32, order="C")  # planes: reductions over colour are fast
         chroma -= luma_of_photo[rows]
-        # Chroma is whole numbers, so a divisor under 1 is the 0 of a grey pixel, which fits whatever the factor.
+        # Chroma is whole numbers, so a divisor under 1 is a 0, which fits whatever the factor; black and white, which
+        # have no room, stay so even where a rounded luma leaves the photo's pixel all on one side of it.
         upward = (255 - luma) / np.maximum(chroma.max(axis=0), 1)
         downward = luma / np.maximum(-chroma.min(axis=0), 1)
         chroma *= np.minimum(np.minimum(upward, downward), 1)

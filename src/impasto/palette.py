@@ -62,3 +62,14 @@ def share_base(one: StyleNet, other: StyleNet) -> bool:
     own, theirs = (for_inference(net).state_dict() for net in (one, other))  # as they were rounded
     shared = own.keys() - tables(one).keys()
     return all((own[k] - theirs[k]).abs().max() <= ROUNDING * own[k].abs().max() + 1e-6 for k in shared)
+
+
+def extended(base: StyleNet, rows: int, *, unfreeze: bool) -> StyleNet:
+    """A base's network with `rows` rows that begin as the mean of its own; unless `unfreeze`, only they are trained."""
+    means = {name: table.mean(0, keepdim=True).expand(rows - 1, -1) for name, table in tables(base).items()}
+    net = with_rows(base, means)
+    if not unfreeze:
+        new = tables(net)
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(name in new)
+    return net

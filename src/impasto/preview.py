@@ -8,9 +8,10 @@ from pathlib import Path
 from impasto.config import TrainConfig
 from impasto.downloads import Progress
 from impasto.images import Pixels, fit, read_image
+from impasto.journal import Step
 from impasto.sheets import SMALLEST, matrix
 from impasto.styles import load_style
-from impasto.train import Step, train
+from impasto.train import train
 
 
 def preview(

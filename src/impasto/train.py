@@ -8,13 +8,10 @@ import contextlib
 import copy
 import dataclasses
 import io
-import json
 import logging
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,14 +20,17 @@ from PIL import Image
 from torch import Tensor, nn
 
 from impasto.config import TrainConfig, to_json
+from impasto.devices import pick_device, pick_precision
 from impasto.downloads import Progress
-from impasto.errors import DeviceError, ImageError, StyleError, TrainingError
+from impasto.errors import ImageError, StyleError, TrainingError
 from impasto.export import Network, export_style, load_trainable, make_spec
 from impasto.files import atomic_write
 from impasto.images import Pixels, read_image
+from impasto.journal import Journal, Step
 from impasto.muon import optimizers, set_rate
-from impasto.networks.stylenet import StyleNet, tables, with_rows
+from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
+from impasto.palette import extended
 from impasto.photos import Crops, Photo, Prefetch, find_photos
 from impasto.styles import StyleEntry, StyleSpec, find_style, is_name, load_file
 from impasto.targets import Targets, draw, scale_to, to_tensor
@@ -60,36 +60,6 @@ T = TypeVar("T")
 NetT = TypeVar("NetT", bound=nn.Module)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """What one training step came to."""
-
-    step: int
-    progress: float
-    """Share of the run that is done, 0 to 1."""
-    loss: float
-    content: float
-    style: float
-    tv: float
-    styles: Mapping[str, float]
-    """Moving average of each style's loss, by name."""
-    learning_rate: float
-    images: int
-    """Photos seen since the run began."""
-    seconds: float
-    """Time trained since the run began, over all its resumptions."""
-    images_per_second: float
-    seconds_left: float
-    sample: Path | None = None
-    """Sheet of validation photos that was written at this step."""
-    figures: Mapping[str, Mapping[str, float]] | None = None
-    """Content and style losses of each style, by name, on the validation photos; with a sample."""
-    checkpoint: Path | None = None
-    """Checkpoint that was written at this step."""
-    event: str = ""
-    """Something out of the ordinary, in words: resumed, rolled back."""
-
-
 def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator[Step]:
     """Train a style and write its file: yields every step; closing the generator saves a checkpoint first.
 
@@ -104,7 +74,7 @@ def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator
     with translated():
         run.open(progress)
     event = run.resume()
-    run.trim_log()
+    run.journal.open(run.step_count)
     try:
         with translated(), Prefetch(Crops(run.photos, config.seed)) as photos:
             while run.progress < 1:
@@ -114,7 +84,8 @@ def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator
                 checkpoint = run.save() if run.due(config.checkpoint_interval) else None
                 step = dataclasses.replace(step, checkpoint=checkpoint, event=event or step.event)
                 event = ""
-                run.record(step)
+                if step.event or step.sample or run.due(config.log_interval):
+                    run.journal.write(step)
                 yield step
     finally:
         run.close()
@@ -136,11 +107,12 @@ class Run:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        self.journal = Journal(config.folder, tensorboard=config.tensorboard)
         self.device = torch.device(pick_device(config.device))
         self.dtype = pick_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.entries = make_entries(config)
-        self.net = channels_last(make_network(config).to(self.device))
+        self.net = channels_last(begin_network(config).to(self.device))
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()  # a sample must not move batch statistics
         self.optimizers = optimizers(self.net, config.learning_rate, config.optimizer)
         self.photos, self.validation = split_photos(config)
@@ -398,56 +370,11 @@ class Run:
         spec = self.spec()
         return [torch.from_numpy(spec.mix({e.name: 1.0})).to(self.device) for e in self.entries]
 
-    @property
-    def log_file(self) -> Path:
-        """The JSON-lines log."""
-        return self.config.folder / "log.jsonl"
-
-    def trim_log(self) -> None:
-        """Leave in the log what led up to here: the last steps of a killed run are trained, and logged, again."""
-        try:
-            lines = self.log_file.read_bytes().splitlines(keepends=True) if self.log_file.exists() else []
-            kept = [line for line in lines if 0 < logged_step(line) <= self.step_count]
-            if kept != lines:
-                with atomic_write(self.log_file) as stream:
-                    stream.writelines(kept)
-        except OSError as error:
-            raise TrainingError(f"{self.log_file}: cannot write the log ({error.strerror})") from error
-
-    def record(self, step: Step) -> None:
-        """Append to the JSON-lines log, and to TensorBoard, what is due."""
-        if not (step.event or step.sample or self.due(self.config.log_interval)):
-            return
-        line = {k: to_plain(v) for k, v in dataclasses.asdict(step).items() if v not in (None, "")}
-        try:
-            with self.log_file.open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
-        except OSError as error:
-            raise TrainingError(f"{self.log_file}: cannot write the log ({error.strerror})") from error
-        if self.config.tensorboard:
-            self.write_events(step)
-
-    def write_events(self, step: Step) -> None:
-        """Write a step's figures for TensorBoard."""
-        for name in ("loss", "content", "style", "tv", "learning_rate", "images_per_second"):
-            self.events.add_scalar(name, getattr(step, name), step.step)
-        for style, figures in (step.figures or {}).items():
-            for name, value in figures.items():
-                self.events.add_scalar(f"{style}/{name}", value, step.step)
-
-    @cached_property
-    def events(self) -> Any:
-        """TensorBoard's writer, opened when it is first wanted."""
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(str(self.config.folder), purge_step=self.step_count)
-
     def close(self) -> None:
         """Save what is not saved yet, unless an interrupt tore a step."""
         if self.whole and self.step_count != self.good["step"]:
             self.save()
-        if "events" in self.__dict__:
-            self.events.close()
+        self.journal.close()
 
     def spec(self) -> StyleSpec:
         """What the style file says of itself: its name, and the recipe that made it, without this machine's folders."""
@@ -500,7 +427,7 @@ def check_crops(config: TrainConfig, spec: StyleSpec) -> None:
             )
 
 
-def make_network(config: TrainConfig) -> Network:
+def begin_network(config: TrainConfig) -> Network:
     """Network at the start of training: new, or a base's, of a palette with new rows."""
     rows = 1 + len(config.paintings) * len(config.style_size)
     if not config.base:
@@ -513,17 +440,6 @@ def make_network(config: TrainConfig) -> Network:
     if type(base).__name__ != config.architecture:
         raise StyleError(f"{config.base}: a {type(base).__name__}, which is no base for a {config.architecture}")
     return extended(base, rows, unfreeze=config.unfreeze) if isinstance(base, StyleNet) else base
-
-
-def extended(base: StyleNet, rows: int, *, unfreeze: bool) -> StyleNet:
-    """A base's network with `rows` rows that begin as the mean of its own; unless `unfreeze`, only they are trained."""
-    means = {name: table.mean(0, keepdim=True).expand(rows - 1, -1) for name, table in tables(base).items()}
-    net = with_rows(base, means)
-    if not unfreeze:
-        new = tables(net)
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_(name in new)
-    return net
 
 
 def paint(net: Network, image: Tensor, rows: Tensor) -> Tensor:
@@ -571,40 +487,6 @@ def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -
 def names(files: str | Sequence[str]) -> list[str]:
     """Names of files, without folders and suffixes."""
     return [Path(file).stem for file in ([files] if isinstance(files, str) else files)]
-
-
-def pick_device(device: str) -> str:
-    """Device for ``auto``: the best there is; raises DeviceError for one that is not there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, usable in there.items() if usable)
-    if not there[device]:
-        raise DeviceError(f"PyTorch finds no {device} device here; choose another --device, or auto")
-    return device
-
-
-def pick_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Type of the arithmetic for ``auto``: bfloat16 where the hardware multiplies it faster than float32."""
-    if precision == "auto":
-        cpu = any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-        fast = {"cpu": cpu, "cuda": torch.cuda.is_available() and torch.cuda.is_bf16_supported()}
-        precision = "bfloat16" if fast.get(device.type, False) else "float32"
-    return torch.bfloat16 if precision == "bfloat16" else torch.float32
-
-
-def logged_step(line: bytes) -> int:
-    """Step of a line of the log; 0 where it is broken off."""
-    try:
-        return int(json.loads(line)["step"]) if line.endswith(b"\n") else 0
-    except (ValueError, KeyError, TypeError):
-        return 0
-
-
-def to_plain(value: Any) -> Any:
-    """A value as JSON knows it: a path as text, what is not a number as null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
 
 
 def channels_last(net: NetT) -> NetT:

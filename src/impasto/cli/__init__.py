@@ -1,0 +1,69 @@
+"""The command line: a command parses, calls one function of the library, and prints."""
+
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from cyclopts import CycloptsError
+from cyclopts.config import Toml
+
+from impasto.cli import styles, stylize, train  # noqa: F401 - they register their commands
+from impasto.cli.app import app
+from impasto.cli.console import forget_stdout, tell
+from impasto.errors import ImpastoError
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 done, 1 a failure of the world, 2 a mistake in the call, 130 and 143 interrupted."""
+    tokens = ["./-" if t == "-" else t for t in (sys.argv[1:] if argv is None else argv)]  # the same path, no option
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show is no failure
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: tell(f"warning: {message}")  # not where in the code
+        sys.exit(call(tokens))
+
+
+def call(tokens: Sequence[str]) -> int:
+    """Run a command and return its exit code; what fails is told in one line on standard error."""
+    try:
+        app.config = config_file(tokens)
+        code = app(tokens) or 0
+        sys.stdout.flush()
+    except ImpastoError as error:
+        return fail(str(error), 1)
+    except (CycloptsError, ValueError) as error:
+        return fail(f"{error} (see impasto --help)", 2)
+    except KeyboardInterrupt:
+        return fail("interrupted", 130)
+    except MemoryError:
+        return fail("out of memory; try --max-side", 1)
+    except OSError as error:
+        forget_stdout()
+        told = f"{error.filename or 'standard output'}: {error.strerror}"
+        return 1 if isinstance(error, BrokenPipeError) else fail(told, 1)
+    return int(code)
+
+
+def fail(message: str, code: int) -> int:
+    """Tell of a failure; returns its exit code."""
+    tell(message)
+    return code
+
+
+def config_file(tokens: Sequence[str]) -> list[Toml]:
+    """Settings of the --config file in the tokens of ``impasto train``, for cyclopts to put below the flags."""
+    if tokens[:1] != ["train"]:
+        return []
+    for i, token in enumerate(tokens):
+        name, equals, value = token.partition("=")
+        if name == "--config":
+            path = value if equals else tokens[i + 1] if i + 1 < len(tokens) else ""
+            if not Path(path).is_file():
+                raise ValueError(f"--config is {path!r}; there is no such file")
+            return [Toml(path, must_exist=True, search_parents=False, use_commands_as_keys=False)]
+    return []

@@ -1,0 +1,120 @@
+"""Commands that tell and show what there is: ``impasto styles``, ``doctor``, ``palette``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+import impasto
+from impasto.cli.app import Flag, app, needs_extra
+from impasto.cli.console import print_json, printable
+from impasto.cli.outputs import check_picture_target, check_style_suffix, same_file
+
+
+@app.command
+def styles(
+    file: Path | None = None,
+    *,
+    sheet: Path | None = None,
+    matrix: str | None = None,
+    photo: Path | None = None,
+    side: int = 320,
+    json: Flag = False,
+) -> int:
+    """List the built-in styles, or those of a file; or draw them.
+
+    Parameters
+    ----------
+    file
+        Style file whose styles to list, in place of the built-in ones.
+    sheet
+        Picture to write: a photo in every style, with their names.
+    matrix
+        Name of a style that the sheet shows in place of all, strength against stroke.
+    photo
+        Photo of the sheet; one of ours unless given.
+    side
+        Long side of each picture in the sheet, in pixels.
+    json
+        Print the list as one JSON array.
+
+    """
+    if matrix is not None and sheet is None:
+        raise ValueError("--matrix needs --sheet, the picture to write")
+    entries = impasto.builtin_styles() if file is None else styles_of(file)
+    if sheet is not None:
+        draw_sheet(sheet, file, [matrix] if matrix else list(entries), photo, side, as_matrix=matrix is not None)
+        print(sheet)
+    elif json:
+        print_json([{"name": name, **entry} for name, entry in entries.items()])
+    else:
+        for name, entry in entries.items():
+            about = ", ".join(filter(None, (entry["title"], entry["artist"], entry["year"])))
+            print(printable(f"{name:16}  {about}"))
+    return 0
+
+
+def styles_of(file: Path) -> dict[str, dict[str, Any]]:
+    """What a style file says of each of its styles, by name."""
+    from dataclasses import asdict
+
+    from impasto.styles import load_file
+
+    return {entry.name: asdict(entry) for entry in load_file(file).spec.entries}
+
+
+def draw_sheet(
+    target: Path, file: Path | None, names: Sequence[str], photo: Path | None, side: int, *, as_matrix: bool
+) -> None:
+    """Write a photo in every style, or as a matrix of one."""
+    from impasto import sheets
+    from impasto.images import fit, read_image, write_image
+    from impasto.styles import load_file, load_style, zoo
+
+    check_picture_target("--sheet", target, file, photo)
+    if side < sheets.SMALLEST:
+        raise ValueError(f"side is {side}; it must be at least {sheets.SMALLEST} pixels")
+    shown = fit(read_image(photo or zoo() / "sample.jpg"), side)
+    loaded = [load_style(name) if file is None else load_file(file).choose({name: 1.0}) for name in names]
+    if as_matrix and not loaded[0].spec.rows:
+        raise ValueError(
+            f"--matrix is {names[0]}; a network of one style has one size of strokes, so it needs a palette's"
+        )
+    drawn = sheets.matrix(shown, loaded[0]) if as_matrix else sheets.sheet(shown, loaded)
+    write_image(target, drawn)
+
+
+@app.command
+def doctor() -> int:
+    """Tell what this machine and installation can do: device, precision, formats, cache."""
+    from impasto.doctor import examine
+
+    for name, text in examine().items():
+        print(f"{name:10}  {text}")
+    return 0
+
+
+palette = App(name="palette", help="Work on palettes, files of several styles.")
+app.command(palette)
+
+
+@palette.command(name="merge")
+def palette_merge(*palettes: Path, output: Annotated[Path, Parameter(alias="-o")]) -> int:
+    """Join palettes that share a base into one.
+
+    Parameters
+    ----------
+    palettes
+        Style files, two or more, trained with the same --base.
+    output
+        Style file to write, .onnx.
+
+    """
+    check_style_suffix(output)
+    if any(same_file(output, path) for path in palettes):
+        raise ValueError(f"{output} is one of the files that are read; choose another --output")
+    with needs_extra("train"):
+        from impasto.palette import merge
+    print(printable(f"{output} holds {', '.join(merge(palettes, output).names)}"))
+    return 0

@@ -1,0 +1,153 @@
+"""``impasto stylize``."""
+
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+import impasto
+from impasto.cli.app import Device, Flag, Precision, app
+from impasto.cli.console import printable, tell
+from impasto.cli.outputs import STREAM, plan, protect
+from impasto.errors import ImpastoError
+
+if TYPE_CHECKING:
+    from impasto.images import Picture, Pixels
+
+Colors = Literal["style", "luma", "match", "histogram"]
+
+
+@app.command(usage="Usage: impasto stylize INPUT... --style STYLE [OPTIONS]")
+def stylize(
+    *inputs: Path,
+    style: str,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    strength: float | None = None,
+    stroke: float | None = None,
+    colors: Colors = "style",
+    mask: Path | None = None,
+    max_side: int | None = None,
+    quality: int | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    json: Flag = False,
+) -> int:
+    """Paint photographs in a style.
+
+    Parameters
+    ----------
+    inputs
+        Photographs; - is standard input.
+    style
+        Name of a built-in style (impasto styles lists them), a blend of several (candy:0.7,udnie:0.3) or a style file.
+    output
+        File, or existing folder; <stem>-<style>.<ext> beside the input unless given; - is standard output, a PNG.
+    strength
+        0 is the photo, 1 the painting; what the style recommends unless given.
+    stroke
+        Size of the strokes relative to the picture: 1 is as in the painting, less is finer, 0.05 to 4; unless given
+        the strokes are those that come sharpest, finer the larger the picture.
+    colors
+        Whose colours: the style's, or the photo's kept by luma, match (mean and covariance) or histogram.
+    mask
+        Picture that is white where the photo is painted and black where it is kept.
+    max_side
+        Reduce a larger photo to this many pixels on its long side.
+    quality
+        Of JPEG, WebP or AVIF, 1 to 100.
+    device
+        Where to run; auto is the CPU, gpu needs a GPU that PyTorch or OpenVINO can use.
+    precision
+        Of the arithmetic; auto is what is fastest on the device.
+    json
+        Print one JSON object an output.
+
+    """
+    from impasto.styles import is_file, load_style
+    from impasto.stylize import check, check_stroke
+
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; it must be from 1 to 100")
+    check(strength, stroke, colors, None, max_side)
+    loaded = load_style(style)
+    check_stroke(stroke, loaded)
+    jobs = plan(inputs, output, Path(style).stem if is_file(style) else loaded.name, json=json)
+    protect(jobs, *inputs, mask, loaded.source)
+    soft_mask = read_mask(mask) if mask is not None else None
+    runtime = loaded.runtime(device, precision)
+    options = {"strength": strength, "stroke": stroke, "colors": colors, "mask": soft_mask, "max_side": max_side}
+    failures = 0
+    for job in jobs:
+        start = time.perf_counter()
+        try:
+            picture = read_source(job.source)
+            painted = impasto.stylize(picture, loaded, device=device, precision=precision, **options)  # type: ignore[arg-type]
+            write_target(job.target, painted, quality)
+        except ImpastoError as error:
+            if len(jobs) == 1:
+                raise
+            failures += 1
+            tell(str(error))
+            continue
+        height, width = painted.pixels.shape[:2]
+        report(
+            {
+                "input": str(job.source),
+                "output": str(job.target),
+                "width": width,
+                "height": height,
+                "seconds": round(time.perf_counter() - start, 3),
+                "style": loaded.name,
+                "device": runtime.device,
+                "precision": runtime.precision,
+            },
+            as_json=json,
+        )
+    if failures:
+        raise ImpastoError(f"{failures} of {len(jobs)} pictures failed")
+    return 0
+
+
+def read_source(source: Path) -> "Picture":
+    """Picture from a file or from standard input."""
+    from impasto.images import read_picture
+
+    return read_picture(sys.stdin.buffer.read() if source == STREAM else source)
+
+
+def read_mask(path: Path) -> "Pixels":
+    """Mask, uint8 (H, W), from the lightness of a picture."""
+    import numpy as np
+    from PIL import Image
+
+    from impasto.images import read_image
+
+    return np.asarray(Image.fromarray(read_image(path)).convert("L"))
+
+
+def write_target(target: Path, picture: "Picture", quality: int | None) -> None:
+    """Write a picture to a file or, as PNG, to standard output."""
+    from impasto.images import write_image
+
+    if target != STREAM:
+        write_image(target, picture, quality=quality)
+        return
+    stream = io.BytesIO()
+    write_image(stream, picture, format="PNG")
+    rest = stream.getbuffer()
+    while rest:  # Python's unbuffered streams may take a part only
+        rest = rest[sys.stdout.buffer.write(rest) :]
+    sys.stdout.buffer.flush()
+
+
+def report(result: dict[str, Any], *, as_json: bool) -> None:
+    """Say what was written; nothing when the picture itself went to standard output."""
+    if as_json:
+        print(json.dumps(result), flush=True)
+    elif result["output"] != str(STREAM):
+        size = f"{result['width']} x {result['height']}"
+        print(printable(f"{result['output']}  {size}  {result['style']}  {result['seconds']:.2f} s"), flush=True)

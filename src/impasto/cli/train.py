@@ -1,0 +1,179 @@
+"""Commands that make styles: ``impasto train``, ``preview``, ``convert``."""
+
+import contextlib
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from impasto.cli.app import app, needs_extra
+from impasto.cli.console import download_bar, printable, tell
+from impasto.cli.outputs import check_picture_target, check_style_suffix, same_file
+from impasto.config import TrainConfig, to_json
+
+if TYPE_CHECKING:
+    from impasto.journal import Step
+
+
+@app.command
+def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path | None = None) -> int:  # noqa: ARG001 - main reads it
+    """Learn a style from a painting and a folder of photos.
+
+    Killed at any moment and started again with the same command, it continues where it was.
+
+    Parameters
+    ----------
+    settings
+        Everything that decides the run.
+    config
+        TOML file with any of these settings; flags go before it.
+
+    """
+    check_style_suffix(settings.output)
+    with needs_extra("train"):
+        from impasto.train import train as run
+    for name, value in to_json(settings).items():
+        print(f"{name} = {json.dumps(value)}", flush=True)
+    stopped: list[int] = []
+    shown = 0
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if stopped or not shown:  # asked twice, or nothing to save yet: now, not after the step
+            raise SystemExit(143) if number == signal.SIGTERM else KeyboardInterrupt
+        stopped.append(number)
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    steps = run(settings, progress=download_bar())
+    try:
+        with contextlib.closing(steps):  # closing saves a checkpoint
+            for step in steps:
+                show(step, settings)
+                shown += 1
+                if stopped:
+                    tell(f"stopped and saved; run the same command to continue ({settings.folder})")
+                    return 128 + stopped[0]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    print(settings.output)
+    return 0
+
+
+def show(step: "Step", settings: TrainConfig) -> None:
+    """Print a training step that is due for the log, or out of the ordinary."""
+    if step.event:
+        print(step.event, flush=True)
+    if step.sample:
+        print(f"sample {step.sample}", flush=True)
+    for name, figures in (step.figures or {}).items():
+        told = "  ".join(f"{what} {value:.4f}" for what, value in figures.items())
+        print(printable(f"  {name:16}  {told}"), flush=True)
+    if step.step % settings.log_interval == 0 or step.progress >= 1:
+        minutes, seconds = divmod(round(step.seconds_left), 60)
+        print(
+            f"{step.progress:6.1%}  step {step.step}  loss {step.loss:.4f}  content {step.content:.4f}  "
+            f"style {step.style:.5f}  {step.images_per_second:.1f} images/s  {minutes}:{seconds:02d} left",
+            flush=True,
+        )
+
+
+@app.command
+def preview(
+    painting: Path,
+    photo: Path,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    base: str,
+    seconds: float = 75.0,
+    side: int = 320,
+    loss_network: tuple[str, ...] = ("vgg19-small16x",),
+) -> int:
+    """Show on one photo what a painting will give, before any long training.
+
+    Parameters
+    ----------
+    painting
+        Picture whose style would be learnt.
+    photo
+        Photograph to paint.
+    output
+        Sheet to write, strength against stroke; <stem>-<painting>-preview.png beside the photo unless given.
+    base
+        Palette whose network is used.
+    seconds
+        How long to learn.
+    side
+        Long side of each picture in the sheet, in pixels.
+    loss_network
+        As of impasto train.
+
+    """
+    from impasto.images import write_image
+
+    target = output or photo.with_name(f"{photo.stem}-{painting.stem}-preview.png")
+    check_picture_target("--output", target, painting, photo)
+    with needs_extra("train"):
+        from impasto.preview import preview as run
+    steps = run(
+        painting, photo, base=base, seconds=seconds, side=side, loss_network=loss_network, progress=download_bar()
+    )
+    with contextlib.closing(steps):  # closing removes the temporary folder
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                write_image(target, finished.value)
+                print(target)
+                return 0
+            if sys.stderr.isatty():
+                print(f"\r{step.progress:4.0%}", end="\n" if step.progress >= 1 else "", file=sys.stderr, flush=True)
+
+
+Convention = Literal["auto", "rgb255", "bgr255", "imagenet", "rgb1"]
+
+
+@app.command
+def convert(
+    checkpoint: Path,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    name: str | None = None,
+    convention: Convention = "auto",
+) -> int:
+    """Make a style file from a checkpoint of another project.
+
+    Parameters
+    ----------
+    checkpoint
+        State dictionary of a feed-forward style network (.pth, .model, .safetensors).
+    output
+        Style file to write, .onnx.
+    name
+        Name of the style; the output's stem unless given.
+    convention
+        Pixels that the network was made for; auto is what the checkpoint's project uses, which forks may have changed.
+
+    """
+    with needs_extra("train"):
+        from impasto.convert import load_checkpoint
+        from impasto.export import export_style, make_spec
+    from impasto.styles import StyleEntry
+
+    check_style_suffix(output)
+    if same_file(checkpoint, output):
+        raise ValueError(f"--output is {output}, the checkpoint itself; choose another one")
+    converted = load_checkpoint(checkpoint, convention=convention)
+    spec = make_spec(
+        converted.net,
+        entries=(StyleEntry(name=name or output.stem),),
+        recipe={"source": converted.source, "convention": converted.convention, "file": checkpoint.name},
+    )
+    export_style(converted.net, output, spec, tolerance=0.1 / 255)
+    print(f"{output}  from {converted.source}, {converted.convention} pixels")
+    if converted.note:
+        tell(converted.note)
+    return 0
