@@ -1,0 +1,211 @@
+"""Quality of a palette in figures: ``python benchmarks/quality.py --help``.
+
+``distances``: content and style distance of every style and the energy of grids, beside the published networks';
+``sliders``: whether a preview tells the truth, and whether strength, stroke and blends move smoothly; ``objective``:
+Johnson et al.'s figure 5, the training objective of the network's output against L-BFGS on the pixels.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto.config import TrainConfig
+from impasto.images import read_image, resize
+from impasto.photos import find_photos
+from impasto.styles import Style, load_file
+from impasto.stylize import stylize
+from impasto.targets import Targets, scale_to, to_tensor
+from measure import PAINTING_SIDE, PERIODS, Judge, at, spectrum
+from speed import machine
+
+Pixels = npt.NDArray[np.uint8]
+PUBLISHED = {
+    "candy": (1.12, 0.094),
+    "mosaic": (2.91, 0.067),
+    "rain_princess": (1.05, 0.029),
+    "udnie": (0.48, 0.046),
+}
+"""Content and style distance of pytorch/examples' networks, one of 1.68 M parameters a style, measured the same way."""
+SIZES = (512, 2048)
+"""Long sides at which one picture is painted with strokes of one size relative to it."""
+ITERATIONS = (0, 25, 50, 100, 200, 500)
+
+
+def main() -> None:
+    """Measure what is asked for, print it and write it as JSON."""
+    parser = argparse.ArgumentParser(description="Measure a palette's quality.")
+    parser.add_argument("names", nargs="*", help="distances, sliders, objective; the first two unless given")
+    parser.add_argument("--palette", type=Path, required=True)
+    parser.add_argument("--paintings", type=Path, required=True, help="folder of paintings named as the styles")
+    parser.add_argument("--photos", type=Path, required=True, help="folder to measure on")
+    parser.add_argument("--large", type=Path, help="photo for the sliders, painted at 512 and 2048 px")
+    parser.add_argument("--loss-network", nargs="+", default=["vgg19-small16x"], help="the last one measures")
+    parser.add_argument("--styles", nargs="+", help="only these")
+    parser.add_argument("--sides", nargs="+", type=int, default=[256, 512, 1024], help="of the objective's photos")
+    parser.add_argument("--iterations", type=int, default=ITERATIONS[-1], help="of L-BFGS at most")
+    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
+    args = parser.parse_args()
+    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    for name in args.names or ("distances", "sliders"):
+        about = {"machine": machine(), "command": " ".join(["python", *sys.argv]), "palette": args.palette.name}
+        results[name] = about | MEASUREMENTS[name](load_file(args.palette), args)
+        print(name, json.dumps(results[name], indent=2), flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def distances(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
+    """Content, style and energies by style as it paints unless told otherwise, means over the photos."""
+    judge, found = Judge(args.loss_network[-1]), {}
+    photos = [read_image(photo.read()) for photo in find_photos(args.photos)]
+    for name, style, painting in chosen(palette, args):
+        texture = spectrum(scale_to(read_image(painting), PAINTING_SIDE))
+        rows = []
+        for photo in photos:
+            painted = stylize(photo, style)
+            own, before = spectrum(painted), spectrum(photo)
+            grids = [at(own, period) / max(at(before, period), at(texture, period)) for period in PERIODS]
+            rows.append([*judge.distances(painted, photo, painting), *grids])
+        keys = ("content", "style", *(f"energy_{period}" for period in PERIODS))
+        found[name] = dict(zip(keys, np.mean(rows, 0).round(4).tolist(), strict=True))
+        if name in PUBLISHED:
+            found[name] |= dict(zip(("published_content", "published_style"), PUBLISHED[name], strict=True))
+        print(name, found[name], flush=True)
+    return {"photos": len(photos), "styles": found}
+
+
+def sliders(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
+    """Likeness of one picture painted at two sizes, and the largest step of each slider over its mean step."""
+    photo = read_image(args.large or find_photos(args.photos)[0].read())
+    small, large = (scale_to(photo, side) for side in SIZES)
+    found: dict[str, Any] = {}
+    for name, style, _ in chosen(palette, args):
+        other = palette.spec.names[palette.spec.names.index(name) - 1]
+        likeness = [
+            ssim(resize(stylize(large, style, stroke=stroke), small.shape[:2]), stylize(small, style, stroke=stroke))
+            for stroke in (0.5, 1.0, 2.0)
+        ]
+        found[name] = {"ssim_by_stroke": [round(value, 3) for value in likeness]}
+        found[name] |= {k: round(unevenness(move), 2) for k, move in moves(palette, small, name, other).items()}
+        print(name, found[name], flush=True)
+    return {"large_photo": [*photo.shape[1::-1]], "styles": found}
+
+
+def moves(palette: Style, photo: Pixels, name: str, other: str) -> dict[str, Callable[[float], Pixels]]:
+    """Pictures of each slider by its place, 0 to 1: of a style, and of its blend with another."""
+    style = palette.choose({name: 1.0})
+    return {
+        "strength": lambda place: stylize(photo, style, strength=place),
+        "stroke": lambda place: stylize(photo, style, stroke=0.25 * 8**place),
+        "blend": lambda place: stylize(photo, palette.choose({name: 1 - place, other: place})),
+    }
+
+
+def unevenness(at_place: Callable[[float], Pixels], steps: int = 20) -> float:
+    """Largest root-mean-square step of a slider's pictures from 0 to 1, over the mean step."""
+    pictures = [at_place(i / steps).astype(np.float64) for i in range(steps + 1)]
+    sizes = [float(np.sqrt(np.mean((a - b) ** 2))) for a, b in pairwise(pictures)]
+    return max(sizes) / float(np.mean(sizes))
+
+
+def ssim(one: Pixels, other: Pixels) -> float:
+    """Structural similarity (Wang et al. 2004) of the lightness of uint8 (H, W, 3): Gaussian window, deviation 1.5."""
+    weights = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / (2 * 1.5**2))
+    window = torch.outer(weights, weights)[None, None] / weights.sum() ** 2
+    x, y = (torch.from_numpy(p @ np.array([0.299, 0.587, 0.114]))[None, None] for p in (one, other))
+
+    def mean(values: Tensor) -> Tensor:
+        return F.conv2d(values, window)
+
+    a, b, c, d = mean(x), mean(y), (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    covariance = mean(x * y) - a * b
+    spread = mean(x * x) - a * a + mean(y * y) - b * b
+    return float(((2 * a * b + c) * (2 * covariance + d) / ((a * a + b * b + c) * (spread + d))).mean())
+
+
+def objective(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
+    """The training objective of the network's output, and of L-BFGS on the pixels from the photo, by side."""
+    photos = [read_image(photo.read()) for photo in find_photos(args.photos)[:10]]
+    found: dict[str, Any] = {}
+    for name, style, painting in chosen(palette, args):
+        targets, rows = make_targets(style, painting, args.loss_network)
+        for side in args.sides:
+            curves, ours = [], []
+            for photo in photos:
+                pixels = scale_to(photo, side)
+                image = to_tensor(pixels)
+                loss = partial(total, targets, rows, image)
+                with torch.no_grad():
+                    ours.append(loss(to_tensor(stylize(pixels, style))).item())
+                curves.append(descend(loss, image, args.iterations))
+            by_iteration = dict(zip(ITERATIONS, np.mean(curves, 0).round(4).tolist(), strict=False))
+            found.setdefault(name, {})[str(side)] = {"network": round(float(np.mean(ours)), 4), "lbfgs": by_iteration}
+            print(name, side, found[name][str(side)], flush=True)
+    return {"photos": len(photos), "style_weight": STYLE_WEIGHT, "styles": found}
+
+
+STYLE_WEIGHT = 10.0
+"""Of the objective, content's being 1."""
+
+
+def make_targets(style: Style, painting: Path, loss_network: Sequence[str]) -> tuple[Targets, Tensor]:
+    """What the painting asks for at the size that the style paints unless told otherwise, and its row."""
+    (name,) = style.weights
+    size = next(entry.size for entry in style.spec.entries if entry.name == name)
+    config = TrainConfig(
+        (painting,), photos=Path(), output=Path(), style_size=(size,), loss_network=tuple(loss_network)
+    )
+    return Targets(config, torch.device("cpu"), torch.float32), torch.tensor([[0.0, 1.0]])
+
+
+def total(targets: Targets, rows: Tensor, photo: Tensor, painted: Tensor) -> Tensor:
+    """Objective of a painted photo, (1, 3, H, W) each."""
+    losses = targets.losses(painted, photo, rows)
+    return (losses["content"] + STYLE_WEIGHT * losses["style"]).sum()
+
+
+def descend(loss: Callable[[Tensor], Tensor], image: Tensor, iterations: int) -> list[float]:
+    """Objective at each of `ITERATIONS` of L-BFGS on the pixels, which may leave [0, 1]."""
+    pixels = image.clone(memory_format=torch.contiguous_format).requires_grad_()  # for the optimiser
+    optimizer = torch.optim.LBFGS([pixels], max_iter=1, history_size=20, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss(pixels)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    values = []
+    for i in range(iterations + 1):
+        if i in ITERATIONS:
+            with torch.no_grad():
+                values.append(loss(pixels).item())
+        if i < iterations:
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+    return values
+
+
+def chosen(palette: Style, args: argparse.Namespace) -> list[tuple[str, Style, Path]]:
+    """Name, style and painting of those that are asked for."""
+    paintings = {path.stem: path for path in args.paintings.iterdir()}
+    names = args.styles or palette.spec.names
+    return [(name, palette.choose({name: 1.0}), paintings[name]) for name in names]
+
+
+MEASUREMENTS = {"distances": distances, "sliders": sliders, "objective": objective}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    main()
