@@ -271,7 +271,7 @@ def test_strength_of_a_palette_is_in_its_rows(colors: Path, noise: Noise) -> Non
 
 @pytest.mark.parametrize(
     ("stroke", "color"),
-    [(1.0, (200, 0, 0)), (0.1, (200, 0, 0)), (2.0, (220, 40, 0)), (4.0, (240, 80, 0)), (None, (220, 40, 0))],
+    [(0.05, (200, 0, 0)), (0.1, (220, 40, 0)), (0.2, (240, 80, 0)), (4.0, (240, 80, 0)), (None, (220, 40, 0))],
 )
 def test_stroke_is_relative_to_the_picture(
     colors: Path, noise: Noise, stroke: float | None, color: tuple[int, ...]
@@ -285,19 +285,35 @@ def test_stroke_is_relative_to_the_picture(
     ("stroke", "side", "expected"),
     [
         (None, 50, (None, 1.0)),
-        (1.0, 100, (100, 1.0)),
-        (1.0, 250, (250, 1.0)),
+        (0.125, 2048, (256, 1.0)),
+        (0.125, 512, (256, 4.0)),  # as a picture of 2048 pixels, reduced
+        (0.1, 4000, (400, 1.0)),
+        (1.0, 4000, (400, 0.1)),  # no strokes so broad: a smaller picture is painted
         (1.0, 400, (400, 1.0)),
-        (1.0, 1000, (400, 0.4)),  # no strokes so broad: a smaller picture is painted
-        (4.0, 1000, (400, 0.1)),
-        (1.0, 80, (100, 1.25)),  # none so fine: a larger one
-        (0.05, 100, (100, 2.0)),  # but not without end
+        (1.0, 100, (400, 4.0)),
     ],
 )
 def test_pictures_are_painted_at_the_scale_whose_strokes_there_are(
     colors: Path, stroke: float | None, side: int, expected: tuple[float | None, float]
 ) -> None:
     assert verb.stroke_size(red(colors), stroke, side) == pytest.approx(expected)
+
+
+def test_strokes_finer_than_there_are_come_out_broader(colors: Path) -> None:
+    style = red(colors)
+    style.spec = replace(style.spec, entries=tuple(replace(e, strokes=(320, 512)) for e in style.spec.entries))
+    assert verb.stroke_size(style, 0.1, 2500) == pytest.approx((320, 1.28))
+    assert verb.stroke_size(style, 0.05, 2500) == pytest.approx((320, 2.0))
+    assert verb.stroke_size(style, 0.05, 500) == pytest.approx((320, 4.096))
+
+
+def test_a_preview_is_painted_as_its_large_picture_is(palette: Path, noise: Noise) -> None:
+    style = load_style(f"{palette}:one")
+    large = resize(noise(9, 12), (768, 1024))
+    small = resize(large, (192, 256))
+    for stroke in (0.07, 0.5, 2.0):
+        one, other = (stylize(photo, style, stroke=stroke, precision="float32") for photo in (small, large))
+        assert np.abs(one.astype(int) - resize(other, (192, 256))).mean() < 2
 
 
 def test_a_photo_painted_smaller_or_larger_has_its_size(palette: Path, noise: Noise) -> None:
@@ -329,7 +345,7 @@ def test_settings_of_a_palette_vary_smoothly(palette: Path, noise: Noise) -> Non
     style = load_style(f"{palette}:one")
     for settings_ in (
         [{"strength": s} for s in np.linspace(0.05, 1, 9)],
-        [{"stroke": s} for s in np.linspace(0.5, 0.75, 9)],
+        [{"stroke": s} for s in np.linspace(0.05, 0.75, 9)],
     ):
         painted = [stylize(photo, style, precision="float32", **kw).astype(int) for kw in settings_]
         steps = [np.abs(a - b).mean() for a, b in itertools.pairwise(painted)]

@@ -23,6 +23,8 @@ FINEST, BROADEST = 0.05, 4.0
 """Sizes of strokes relative to the picture."""
 LARGEST = 2.0
 """Scale of the picture that is painted; strokes that would need a larger one come out broader than asked."""
+REFERENCE = 2048
+"""Long side in pixels at which a smaller picture is thought, so that a preview is painted as its large picture is."""
 
 
 def stylize(
@@ -128,7 +130,7 @@ def run_palette(photo: Pixels, style: Style, runtime: Runtime, strength: float, 
     """A palette's output for uint8 (H, W, 3), with strokes of a size relative to the picture.
 
     Where the network has no strokes as broad (or as fine) in pixels, a smaller (or larger) picture is painted and the
-    painting is resized: so a preview has the strokes of the full picture.
+    painting is resized. A small picture is painted larger too, with the strokes of a large one: its preview.
     """
     size, scale = stroke_size(style, stroke, max(photo.shape[:2]))
     rows = style.spec.mix(style.weights, strength=strength, size=size)
@@ -148,9 +150,9 @@ def stroke_size(style: Style, stroke: float | None, long_side: int) -> tuple[flo
     if stroke is None:
         return None, 1.0
     sizes = [entry.strokes for entry in style.spec.entries if entry.name in style.weights]
-    wanted = stroke * long_side
-    size = min(max(wanted, max(min(s) for s in sizes)), min(max(s) for s in sizes))
-    return size, min(size / wanted, LARGEST)
+    wanted, reach = stroke * long_side, max(1.0, REFERENCE / long_side)
+    size = min(max(wanted * reach, max(min(s) for s in sizes)), min(max(s) for s in sizes))
+    return size, min(size / wanted, max(reach, LARGEST))
 
 
 def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
