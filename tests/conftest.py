@@ -1,5 +1,7 @@
 """Styles to test with: one that inverts, so that results are known to the bit, and a tiny network, exported once."""
 
+import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,10 +11,13 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from PIL import Image
+from safetensors.torch import save_file
 
 from impasto.export import Network, export_style, make_spec
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
+from impasto.networks.vgg import conv_names
 from impasto.styles import KEY, StyleEntry, StyleSpec
 
 Pixels = npt.NDArray[np.uint8]
@@ -147,3 +152,25 @@ def noise() -> Callable[..., Pixels]:
         return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
     return make
+
+
+def picture(path: Path, height: int, width: int, seed: int) -> None:
+    """Save blobs of colour, which look different at every place and scale."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)
+
+
+def loss_network(path: Path, last: str, widths: tuple[int, ...] = (4, 6, 8), seed: int = 0) -> Path:
+    """Save a narrow VGG-19 of noise, down to convolution `last`."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {"normalize.weight": torch.eye(3)[:, :, None, None].contiguous(), "normalize.bias": torch.full((3,), -0.45)}
+    inputs = 3
+    for name in itertools.takewhile(lambda name: name <= last, conv_names("vgg19")):
+        outputs = widths[int(name[0]) - 1]
+        deviation = math.sqrt(2 / (9 * inputs))
+        state[f"conv{name}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=generator) * deviation
+        state[f"conv{name}.bias"] = torch.zeros(outputs)
+        inputs = outputs
+    save_file(state, path)
+    return path

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import itertools
 import json
 import logging
 import math
@@ -21,9 +20,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor
 
+from conftest import loss_network, picture
 from impasto import stylize
 from impasto import train as package_train
 from impasto.cli import main
@@ -34,7 +33,6 @@ from impasto.images import image_size, read_image
 from impasto.journal import Step
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
-from impasto.networks.vgg import conv_names
 from impasto.styles import StyleSpec, load_style
 from impasto.targets import to_tensor
 from impasto.train import MAX_ROLLBACKS, Run, middle, train
@@ -43,28 +41,6 @@ module = sys.modules["impasto.train"]
 LAYERS = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1", "relu3_1")}
 SAMPLE_SIDE = 96
 State = dict[str, Tensor]
-
-
-def picture(path: Path, height: int, width: int, seed: int) -> None:
-    """Save blobs of colour, which look different at every place and scale."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(path)
-
-
-def loss_network(path: Path, last: str, widths: tuple[int, ...] = (4, 6, 8), seed: int = 0) -> Path:
-    """Save a narrow VGG-19 of noise, down to convolution `last`."""
-    generator = torch.Generator().manual_seed(seed)
-    state = {"normalize.weight": torch.eye(3)[:, :, None, None].contiguous(), "normalize.bias": torch.full((3,), -0.45)}
-    inputs = 3
-    for name in itertools.takewhile(lambda name: name <= last, conv_names("vgg19")):
-        outputs = widths[int(name[0]) - 1]
-        deviation = math.sqrt(2 / (9 * inputs))
-        state[f"conv{name}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=generator) * deviation
-        state[f"conv{name}.bias"] = torch.zeros(outputs)
-        inputs = outputs
-    save_file(state, path)
-    return path
 
 
 @pytest.fixture(scope="module")

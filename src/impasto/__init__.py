@@ -9,18 +9,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from impasto.config import StyleNetArgs, TrainConfig, TransformerArgs
+    from impasto.config import OptimizeConfig, StyleNetArgs, TrainConfig, TransformerArgs
     from impasto.errors import (
         DeviceError,
         ImageError,
         ImpastoError,
         MissingExtraError,
+        OptimizationError,
         StyleError,
         TrainingError,
         WeightsError,
     )
     from impasto.images import Picture, read_image, read_picture, write_image
     from impasto.journal import Step
+    from impasto.optimize import OptimizeStep, optimize
     from impasto.palette import merge
     from impasto.preview import preview
     from impasto.sheets import matrix, sheet
@@ -35,6 +37,9 @@ __all__ = [
     "ImageError",
     "ImpastoError",
     "MissingExtraError",
+    "OptimizationError",
+    "OptimizeConfig",
+    "OptimizeStep",
     "Picture",
     "Step",
     "Style",
@@ -50,6 +55,7 @@ __all__ = [
     "load_style",
     "matrix",
     "merge",
+    "optimize",
     "preview",
     "read_image",
     "read_picture",
@@ -60,17 +66,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "config": ("StyleNetArgs", "TrainConfig", "TransformerArgs"),
+    "config": ("OptimizeConfig", "StyleNetArgs", "TrainConfig", "TransformerArgs"),
     "errors": (
         "DeviceError",
         "ImageError",
         "ImpastoError",
         "MissingExtraError",
+        "OptimizationError",
         "StyleError",
         "TrainingError",
         "WeightsError",
     ),
     "images": ("Picture", "read_image", "read_picture", "write_image"),
+    "optimize": ("OptimizeStep", "optimize"),
     "palette": ("merge",),
     "preview": ("preview",),
     "sheets": ("matrix", "sheet"),

@@ -213,6 +213,96 @@ class TrainConfig:
         return self.checkpoint_dir or self.output.with_name(f"{self.output.name}.training")
 
 
+@dataclass(frozen=True)
+class OptimizeConfig:
+    """Everything that decides an optimised picture; it is stored in the picture's file."""
+
+    photo: Path
+    """Photograph to paint."""
+    paintings: tuple[str, ...]
+    """Pictures whose styles are used, each with an optional weight: a.jpg:0.7. After an @ follows a mask of the photo,
+    white where the painting belongs, after a second @ one of the painting: a.jpg:0.7@sky.png@detail.png."""
+    _: KW_ONLY
+    output: Annotated[Path, Parameter(alias="-o")]
+    """Picture to write."""
+
+    size: int = 512
+    """Long side of the picture, in pixels."""
+    min_size: int = 128
+    """Long side at which painting begins; sizes grow by the square root of two, each from the last one's picture."""
+    first_iterations: int = 300
+    """Iterations at the first size."""
+    iterations: int = 150
+    """Iterations at each later size."""
+    init: str = "photo"
+    """What the first size begins with: photo, noise, grey, style (noise in the paintings' colours) or a picture."""
+
+    content_weight: float = 1.0
+    """Weight of the content loss."""
+    style_weight: float = 8.0
+    """Weight of the style loss."""
+    tv_weight: float = 0.02
+    """Weight of the total variation, relative to the photo's own."""
+    content_layers: tuple[str, ...] = ()
+    """Layers of the content loss, each with an optional weight: relu4_1:0.5; relu4_2 unless given, or relu4_1 where the
+    loss network has none."""
+    style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    """Layers of the style loss, each with an optional weight."""
+    style_loss: Literal["gram", "moments", "wasserstein"] = "gram"
+    """Statistics that are compared: Gram matrices, means and deviations, or means and covariances (2-Wasserstein)."""
+    style_scale: float = 1.0
+    """Long side of the paintings over that of the picture; more gives broader strokes. None is enlarged."""
+    loss_network: tuple[str, ...] = ("vgg19-small16x",)
+    """Names or files of loss networks; a layer is taken from the first that has it."""
+    pooling: Literal["max", "avg"] = "max"
+    """Pooling of the loss network."""
+
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    """L-BFGS, or Adam, which needs less memory."""
+    learning_rate: float = 0.02
+    """Of Adam."""
+    average_decay: float = 0.99
+    """Decay of the moving average of Adam's pictures, which is the result; 0 is none."""
+    colors: Literal["style", "luma", "match", "histogram"] = "style"
+    """Whose colours: the style's, or the photo's kept by luma, match (mean and covariance) or histogram."""
+    seed: int = 0
+    """Of the noise."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the loss network's arithmetic; auto is bfloat16 where the hardware has it."""
+
+    memory: float | None = None
+    """Gigabytes to use at most, half of what is free unless given: larger pictures go by tiles."""
+    resume: bool = True
+    """Continue from the state that an interrupted run left beside the output; otherwise start afresh."""
+    save_every: int = 0
+    """Iterations between pictures of how far it is, <stem>-<iteration>.png beside the output; 0 is none."""
+
+    def __post_init__(self) -> None:
+        """Check every value; raises ValueError."""
+        check_choices(self)
+        if not self.paintings:
+            raise ValueError("paintings is empty; it needs a picture")
+        check_range(self, 32, 1 << 16, "size", "min_size")
+        check_range(self, 1, 1 << 20, "first_iterations", "iterations")
+        check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "save_every")
+        check_range(self, 0.01, 100, "style_scale")
+        check_range(self, 1e-12, 1e6, "learning_rate", "memory")
+        check_range(self, 0, 1 - 1e-9, "average_decay")
+        check_range(self, 0, 2**63 - 1, "seed")
+        if not self.loss_network:
+            raise ValueError("loss_network is empty; it needs a value")
+        parse_weighted(self.style_layers, "style_layers")
+        if self.content_layers:
+            parse_weighted(self.content_layers, "content_layers")
+
+    @property
+    def state(self) -> Path:
+        """File from which an interrupted run continues."""
+        return self.output.with_name(f"{self.output.name}.state")
+
+
 def parse_weighted(items: Sequence[str], what: str) -> dict[str, float]:
     """``("a", "b:0.5")`` -> ``{"a": 1.0, "b": 0.5}``; raises ValueError naming `what`."""
     weights: dict[str, float] = {}

@@ -29,5 +29,9 @@ class TrainingError(ImpastoError):
     """Training cannot start or go on: no readable photos, a checkpoint of another run, losses that stay not finite."""
 
 
+class OptimizationError(ImpastoError):
+    """An optimisation cannot start or go on: a state of another run, a picture that does not fit, a loss not finite."""
+
+
 class MissingExtraError(ImpastoError):
     """A feature needs an optional part of Impasto that is not installed; the message names the extra."""

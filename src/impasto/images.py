@@ -449,6 +449,11 @@ def fit(image: ImageT, max_side: int) -> ImageT:
     return resize(image, (max(1, round(height * scale)), max(1, round(width * scale))))
 
 
+def read_mask(path: str | Path) -> Pixels:
+    """Lightness of a picture, uint8 (height, width); raises ImageError as `read_image` does."""
+    return np.asarray(Image.fromarray(read_image(path)).convert("L"))
+
+
 def to_network(pixels: Pixels) -> Floats:
     """Turn uint8 (height, width, 3) into contiguous float32 (1, 3, height, width) in [0, 1]."""
     _check_array(pixels, "pixels")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from impasto.statistics import gram
+from impasto.statistics import Moments, gram
 
 TINY = 1e-12
 """Keeps the relative losses of an all-black target finite."""
@@ -56,6 +56,44 @@ def gram_distance(value: Tensor, target: Tensor, *, relative: bool) -> Tensor:
     """Squared Frobenius distance of Gram matrices, over the target's own square or over C^2 (Johnson's scaling)."""
     squares = (value.float() - target.float()).square().sum((1, 2))
     return squares / (target.float().square().sum((1, 2)) + TINY if relative else target.shape[1] ** 2)
+
+
+def style_distance(found: Moments, target: Moments, kind: str) -> Tensor:
+    """Relative distance of statistics, 0 where they are the same and 1 from nothing to the target; one number, ().
+
+    `kind`: ``gram``, of second moments (Gatys et al. 2015); ``moments``, of means and deviations (Huang & Belongie
+    2017), for which `Moments.second` holds squares alone; ``wasserstein``, the 2-Wasserstein distance of the normal
+    distributions that have the means and covariances.
+    """
+    if kind == "gram":
+        return (found.second - target.second).square().sum() / (target.second.square().sum() + TINY)
+    shift = (found.mean - target.mean).square().sum()
+    if kind == "moments":
+        spread = (deviation(found) - deviation(target)).square().sum()
+        return (shift + spread) / (target.mean.square().sum() + deviation(target).square().sum() + TINY)
+    ours, theirs = covariance(found), covariance(target)
+    root = square_root(theirs)
+    common: Tensor = torch.linalg.eigvalsh(root @ ours @ root).clamp_min(TINY).sqrt().sum()
+    wasserstein: Tensor = shift + ours.trace() + theirs.trace() - 2 * common
+    return wasserstein / (target.mean.square().sum() + theirs.trace() + TINY)
+
+
+def deviation(moments: Moments) -> Tensor:
+    """Standard deviations (C,), from the mean squares."""
+    return (moments.second - moments.mean.square()).clamp_min(TINY).sqrt()
+
+
+def covariance(moments: Moments) -> Tensor:
+    """Covariance (C, C), a little of its trace added to its diagonal, so that flat pictures have one too."""
+    value = moments.second - torch.outer(moments.mean, moments.mean)
+    return value + (1e-5 * value.trace().clamp_min(0) / len(value) + TINY) * torch.eye(len(value), device=value.device)
+
+
+def square_root(matrix: Tensor) -> Tensor:
+    """Symmetric square root of a positive matrix (C, C)."""
+    values, vectors = torch.linalg.eigh(matrix)
+    root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    return root
 
 
 def weighted_sum(values: Mapping[str, Tensor], weights: Weights) -> Tensor:

@@ -1,5 +1,6 @@
 """Statistics of feature maps, as pure functions."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,3 +34,24 @@ class Gram(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: D102
         (f,) = ctx.saved_tensors
         return f @ ((grad + grad.transpose(1, 2)) / f.shape[1])  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Mean (C,) of features and of their products (C, C), the second moment; or of their squares alone (C,)."""
+
+    mean: Tensor
+    second: Tensor
+
+
+def sums(features: Tensor, weights: Tensor | None = None, *, cross: bool = True) -> tuple[Tensor, Tensor]:
+    """Sums over all places of features (1, C, H, W) and of their products, in float32: (C,) and (C, C).
+
+    `weights` (H, W) weigh the places. Without `cross`, of their squares, (C,).
+    """
+    f = features[0].permute(1, 2, 0).flatten(0, 1)  # (H W, C): no copy of a channels-last map
+    weighted = f if weights is None else f * weights.flatten()[:, None].to(f.dtype)
+    if not cross:
+        return weighted.float().sum(0), (weighted * f).float().sum(0)
+    second = gram(features)[0] * len(f) if weights is None else weighted.T @ f
+    return weighted.float().sum(0), second.float()

@@ -3,12 +3,18 @@
 import contextlib
 import json
 import os
+import signal
 import sys
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from impasto.downloads import Progress
+
+StepT = TypeVar("StepT")
 
 
 def tell(message: str) -> None:
@@ -30,6 +36,35 @@ def forget_stdout() -> None:
     """Send what standard output still holds nowhere, since flushing it at exit would fail once more."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def follow(steps: Generator[StepT, None, object], show: Callable[[StepT], None], output: Path, state: Path) -> int:
+    """Show each step of long work and name its `output` at the end; returns the exit code.
+
+    Asked to stop by SIGINT or SIGTERM, it ends the step, and closing the work saves its `state`.
+    """
+    stopped: list[int] = []
+    shown = 0
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if stopped or not shown:  # asked twice, or nothing to save yet: now, not after the step
+            raise SystemExit(143) if number == signal.SIGTERM else KeyboardInterrupt
+        stopped.append(number)
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with contextlib.closing(steps):
+            for step in steps:
+                show(step)
+                shown += 1
+                if stopped:
+                    tell(f"stopped and saved; run the same command to continue ({state})")
+                    return 128 + stopped[0]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    print(printable(str(output)))
+    return 0
 
 
 def download_bar() -> "Progress":

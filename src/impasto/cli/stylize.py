@@ -16,7 +16,7 @@ from impasto.cli.outputs import STREAM, plan, protect
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
-    from impasto.images import Picture, Pixels
+    from impasto.images import Picture
 
 Colors = Literal["style", "luma", "match", "histogram"]
 
@@ -67,6 +67,7 @@ def stylize(
         Print one JSON object an output.
 
     """
+    from impasto.images import read_mask
     from impasto.styles import is_file, load_style
     from impasto.stylize import check, check_stroke
 
@@ -117,16 +118,6 @@ def read_source(source: Path) -> "Picture":
     from impasto.images import read_picture
 
     return read_picture(sys.stdin.buffer.read() if source == STREAM else source)
-
-
-def read_mask(path: Path) -> "Pixels":
-    """Mask, uint8 (H, W), from the lightness of a picture."""
-    import numpy as np
-    from PIL import Image
-
-    from impasto.images import read_image
-
-    return np.asarray(Image.fromarray(read_image(path)).convert("L"))
 
 
 def write_target(target: Path, picture: "Picture", quality: int | None) -> None:

@@ -2,16 +2,14 @@
 
 import contextlib
 import json
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from impasto.cli.app import app, needs_extra
-from impasto.cli.console import download_bar, printable, tell
+from impasto.cli.console import download_bar, follow, printable, tell
 from impasto.cli.outputs import check_picture_target, check_style_suffix, same_file
 from impasto.config import TrainConfig, to_json
 
@@ -38,29 +36,9 @@ def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path
         from impasto.train import train as run
     for name, value in to_json(settings).items():
         print(f"{name} = {json.dumps(value)}", flush=True)
-    stopped: list[int] = []
-    shown = 0
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        if stopped or not shown:  # asked twice, or nothing to save yet: now, not after the step
-            raise SystemExit(143) if number == signal.SIGTERM else KeyboardInterrupt
-        stopped.append(number)
-
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    steps = run(settings, progress=download_bar())
-    try:
-        with contextlib.closing(steps):  # closing saves a checkpoint
-            for step in steps:
-                show(step, settings)
-                shown += 1
-                if stopped:
-                    tell(f"stopped and saved; run the same command to continue ({settings.folder})")
-                    return 128 + stopped[0]
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    print(settings.output)
-    return 0
+    return follow(
+        run(settings, progress=download_bar()), lambda step: show(step, settings), settings.output, settings.folder
+    )
 
 
 def show(step: "Step", settings: TrainConfig) -> None:

@@ -1,0 +1,65 @@
+"""``impasto optimize``."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from impasto.cli.app import app, needs_extra
+from impasto.cli.console import download_bar, follow, printable
+from impasto.cli.outputs import check_picture_target
+from impasto.config import OptimizeConfig
+
+if TYPE_CHECKING:
+    from impasto.optimize import OptimizeStep, Plan
+
+EVERY = 25
+"""Iterations between lines, where standard error is no terminal."""
+
+
+@app.command(usage="Usage: impasto optimize PHOTO PAINTING... -o OUT [OPTIONS]")
+def optimize(settings: Annotated[OptimizeConfig, Parameter(name="*")]) -> int:
+    """Paint one picture by optimising its pixels: slow, and the finest.
+
+    Killed at any moment and started again with the same command, it continues where it was.
+
+    Parameters
+    ----------
+    settings
+        Everything that decides the picture.
+
+    """
+    files = [part.rpartition(":")[0] or part for text in settings.paintings for part in text.split("@")]
+    check_picture_target("--output", settings.output, settings.photo, *map(type(settings.photo), files))
+    with needs_extra("train"):
+        from impasto.optimize import optimize as run
+        from impasto.optimize import plan
+    tell_plan(plan(settings, progress=download_bar()), settings)
+    return follow(run(settings), show, settings.output, settings.state)
+
+
+def tell_plan(made: "Plan", settings: OptimizeConfig) -> None:
+    """Say what the run will do and take."""
+    sizes = ", ".join(f"{width} x {height}" for height, width in made.sizes)
+    tiles = f", by tiles of {made.side}" if made.side < max(made.sizes[-1]) else ""
+    minutes = f"{made.seconds / 60:.0f} minutes" if made.seconds >= 90 else f"{made.seconds:.0f} seconds"
+    print(f"{sizes}; {sum(made.iterations)} iterations of {settings.optimizer}{tiles}", file=sys.stderr)
+    print(f"some {minutes} and {made.gigabytes:.1f} GB", file=sys.stderr, flush=True)
+
+
+def show(step: "OptimizeStep") -> None:
+    """Print a step that is due, or out of the ordinary."""
+    if step.event:
+        print(step.event, file=sys.stderr)
+    if step.picture:
+        print(printable(f"picture {step.picture}"), file=sys.stderr)
+    if step.step % EVERY and step.step < step.steps:
+        return
+    minutes, seconds = divmod(round(step.seconds_left), 60)
+    height, width = step.size
+    print(
+        f"{step.progress:6.1%}  {width} x {height}  iteration {step.step} of {step.steps}  loss {step.loss:.4f}  "
+        f"content {step.content:.4f}  style {step.style:.5f}  {minutes}:{seconds:02d} left",
+        file=sys.stderr,
+        flush=True,
+    )

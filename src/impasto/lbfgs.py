@@ -1,0 +1,67 @@
+"""Limited-memory BFGS (Liu & Nocedal 1989) on one tensor, at one evaluation an iteration."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CURVATURE = 1e-10
+"""Product of a step and its change of gradient below which they tell nothing of the curvature."""
+
+
+class LBFGS:
+    """Quasi-Newton steps of full length, without a line search, as style transfer has always used.
+
+    PyTorch's own evaluates again within a step, and keeps as much as it likes; this one is told a gradient and moves.
+    """
+
+    def __init__(self, history: int = 10) -> None:
+        self.history = history
+        self.steps: list[Tensor] = []
+        self.changes: list[Tensor] = []
+        self.last: tuple[Tensor, Tensor] | None = None
+
+    @torch.no_grad()
+    def step(self, x: Tensor, gradient: Tensor) -> None:
+        """Move `x` in place, given the gradient there."""
+        if self.last is not None:
+            step, before = self.last
+            self.remember(step, gradient - before)
+        direction = self.direction(gradient)
+        if (direction * gradient).sum() >= 0:  # no way down: forget what misled
+            self.steps, self.changes = [], []
+            direction = -gradient
+        if not self.steps:
+            direction = direction * min(1.0, 1.0 / max(gradient.abs().sum().item(), 1e-30))
+        x.add_(direction)
+        self.last = direction, gradient
+
+    def remember(self, step: Tensor, change: Tensor) -> None:
+        """Keep a step and the change of the gradient over it, if they tell of a curvature."""
+        if (step * change).sum() > CURVATURE:
+            self.steps, self.changes = [*self.steps, step][-self.history :], [*self.changes, change][-self.history :]
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Minus the inverse Hessian, as far as it is known, times the gradient: the two-loop recursion."""
+        q, shares = -gradient, []
+        pairs = list(zip(self.steps, self.changes, strict=True))
+        for step, change in reversed(pairs):
+            share = (step * q).sum() / (step * change).sum()
+            q = q - share * change
+            shares.append(share)
+        if pairs:
+            step, change = pairs[-1]
+            q = q * ((step * change).sum() / change.square().sum())
+        for (step, change), share in zip(pairs, reversed(shares), strict=True):
+            q = q + (share - (change * q).sum() / (step * change).sum()) * step
+        return q
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that it remembers."""
+        return {"steps": self.steps, "changes": self.changes, "last": self.last}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember what another did."""
+        self.steps, self.changes = list(state["steps"]), list(state["changes"])
+        self.last = tuple(state["last"]) if state["last"] is not None else None

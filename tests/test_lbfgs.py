@@ -1,0 +1,70 @@
+"""L-BFGS: that it finds minima, fast, and can be interrupted."""
+
+import torch
+from torch import Tensor
+
+from impasto.lbfgs import LBFGS
+
+
+def quadratic(size: int = 30) -> tuple[Tensor, Tensor]:
+    """Positive matrix of condition 100, and a vector."""
+    generator = torch.Generator().manual_seed(0)
+    basis, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
+    matrix: Tensor = (basis * torch.logspace(0, 2, size, dtype=torch.float64)) @ basis.T
+    return matrix, torch.randn(size, generator=generator, dtype=torch.float64)
+
+
+def descend(optimizer: LBFGS, x: Tensor, steps: int) -> None:
+    matrix, vector = quadratic(len(x))
+    for _ in range(steps):
+        optimizer.step(x, matrix @ x - vector)
+
+
+def test_it_finds_the_minimum_of_an_ill_conditioned_quadratic() -> None:
+    matrix, vector = quadratic()
+    x = torch.zeros(30, dtype=torch.float64)
+    descend(LBFGS(history=10), x, 120)
+    expected = torch.linalg.solve(matrix, vector)
+    assert (x - expected).norm() < 1e-3 * expected.norm()
+    plain = torch.zeros(30, dtype=torch.float64)
+    for _ in range(120):
+        plain -= (matrix @ plain - vector) / 100
+    assert (plain - expected).norm() > 0.05 * expected.norm()
+
+
+def test_with_a_whole_history_its_direction_is_newtons() -> None:
+    matrix, vector = quadratic(6)
+    optimizer = LBFGS(history=10)
+    generator = torch.Generator().manual_seed(1)
+    for i in range(6):  # conjugate steps, of which a quadratic has as many as dimensions
+        step = torch.randn(6, generator=generator, dtype=torch.float64)
+        for other in optimizer.steps:
+            step -= (other @ matrix @ step) / (other @ matrix @ other) * other
+        optimizer.remember(step, matrix @ step)
+        assert len(optimizer.steps) == i + 1
+    torch.testing.assert_close(optimizer.direction(vector), -torch.linalg.solve(matrix, vector))
+
+
+def test_its_history_is_no_longer_than_told() -> None:
+    optimizer, x = LBFGS(history=3), torch.zeros(30, dtype=torch.float64)
+    descend(optimizer, x, 10)
+    assert len(optimizer.steps) == len(optimizer.changes) == 3
+
+
+def test_a_way_up_is_not_taken() -> None:
+    optimizer = LBFGS()
+    optimizer.steps, optimizer.changes = [torch.tensor([1.0, 0.0])], [torch.tensor([-1.0, 0.0])]  # negative curvature
+    x = torch.tensor([1.0, 0.0])
+    optimizer.step(x, torch.tensor([2.0, 0.0]))
+    assert x[0] < 1
+    assert optimizer.steps == []
+
+
+def test_state_is_all_that_it_is() -> None:
+    one, x = LBFGS(history=5), torch.zeros(30, dtype=torch.float64)
+    descend(one, x, 7)
+    other, y = LBFGS(history=5), x.clone()
+    other.load_state_dict(one.state_dict())
+    descend(one, x, 5)
+    descend(other, y, 5)
+    assert torch.equal(x, y)

@@ -1,0 +1,471 @@
+"""Painting by optimisation: that it paints, survives whatever happens to it, and says what it did."""
+
+import errno
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import loss_network, picture
+from impasto.cli import main
+from impasto.config import OptimizeConfig
+from impasto.errors import ImageError, ImpastoError, OptimizationError, WeightsError
+from impasto.images import Picture, Pixels, read_image, read_picture
+from impasto.objective import Objective
+from impasto.optimize import OptimizeStep, Run, make_plan, optimize, plan, read_painting, sizes_of
+
+module = sys.modules["impasto.optimize"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a photo, two paintings and a loss network."""
+    folder = tmp_path_factory.mktemp("world")
+    picture(folder / "photo.png", 60, 80, 1)
+    for seed, name in enumerate(("first", "second"), 50):
+        picture(folder / f"{name}.png", 90, 100, seed)
+    loss_network(folder / "vgg.safetensors", "3_1")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass
+class Painter:
+    """Optimises small pictures in a folder of their own."""
+
+    world: Path
+    folder: Path
+
+    def config(self, name: str = "a", /, **settings: Any) -> OptimizeConfig:
+        defaults: dict[str, Any] = {
+            "output": self.folder / f"{name}.png",
+            "size": 64,
+            "min_size": 45,
+            "first_iterations": 6,
+            "iterations": 4,
+            "loss_network": (str(self.world / "vgg.safetensors"),),
+            "content_layers": ("relu2_1",),
+            "style_layers": ("relu1_1", "relu2_1", "relu3_1"),
+            "precision": "float32",
+            "device": "cpu",
+        }
+        paintings = settings.pop("paintings", (str(self.world / "first.png"),))
+        return OptimizeConfig(self.world / "photo.png", paintings, **defaults | settings)
+
+    def run(self, name: str = "a", /, *, stop: int | None = None, **settings: Any) -> list[OptimizeStep]:
+        """All steps, or those to step `stop`, after which the run is closed."""
+        steps, run = [], optimize(self.config(name, **settings))
+        for step in run:
+            steps.append(step)
+            if step.step == stop:
+                run.close()
+        return steps
+
+    def pixels(self, name: str = "a", /, **settings: Any) -> Pixels:
+        """Picture of a whole run."""
+        self.run(name, **settings)
+        return read_image(self.folder / f"{name}.png")
+
+
+@pytest.fixture
+def painter(world: Path, tmp_path: Path) -> Painter:
+    return Painter(world, tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------- painting
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"optimizer": "adam"},
+        {"style_loss": "wasserstein"},
+        {"style_loss": "moments", "pooling": "avg"},
+        {"precision": "bfloat16"},
+        {"init": "noise"},
+        {"init": "grey"},
+        {"init": "style"},
+    ],
+)
+def test_the_loss_falls_at_every_size(painter: Painter, settings: dict[str, Any]) -> None:
+    steps = painter.run(first_iterations=20, iterations=10, size=68, **settings)
+    assert [s.step for s in steps] == list(range(1, 31))
+    sizes = [s.size for s in steps]
+    assert sizes == [(36, 48)] * 20 + [(51, 68)] * 10
+    assert min(s.loss for s in steps[10:20]) < 0.6 * steps[0].loss
+    assert min(s.loss for s in steps[-3:]) < steps[20].loss
+    assert steps[0].progress < steps[-2].progress < steps[-1].progress == 1
+    assert steps[-1].seconds_left == 0
+    assert read_image(painter.folder / "a.png").shape == (51, 68, 3)
+    assert not painter.config().state.exists()
+
+
+def test_the_result_is_the_best_picture_and_is_returned(painter: Painter) -> None:
+    config, returned = painter.config(first_iterations=20, size=48), []
+
+    def collect() -> Iterator[OptimizeStep]:
+        returned.append((yield from optimize(config)))
+
+    steps = list(collect())
+    assert isinstance(returned[0], Picture)
+    np.testing.assert_array_equal(returned[0].pixels, read_image(config.output))
+    run = Run(config)
+    run.begin()
+    while run.place == 0:
+        run.step()
+    assert run.objective(run.best)[0].total == pytest.approx(min(step.loss for step in steps), rel=1e-5)
+    assert (run.pixels() == returned[0].pixels).all()
+
+
+def test_other_starts_end_elsewhere_and_a_seed_repeats(painter: Painter) -> None:
+    one, two = painter.pixels("one", init="noise"), painter.pixels("two", init="noise")
+    np.testing.assert_array_equal(one, two)
+    assert (painter.pixels("three", init="noise", seed=1) != one).any()
+    assert (painter.pixels("four", init=str(painter.world / "second.png")) != painter.pixels("five")).any()
+
+
+def test_weights_of_paintings_and_masks_decide(painter: Painter, world: Path) -> None:
+    first, second = (str(world / f"{name}.png") for name in ("first", "second"))
+    alone = painter.pixels("alone", paintings=(first,))
+    np.testing.assert_allclose(painter.pixels("twice", paintings=(first, first)), alone, atol=1)
+    both = painter.pixels("both", paintings=(f"{first}:0.5", f"{second}:0.5"))
+    assert np.abs(both.astype(int) - alone).mean() > 1
+    left = np.zeros((60, 80), np.uint8)
+    left[:, :40] = 255
+    Image.fromarray(left).save(painter.folder / "left.png")
+    weights = {"content_weight": 0.0, "tv_weight": 0.0, "size": 64, "min_size": 64, "style_layers": ("relu1_1",)}
+    masked = painter.pixels("masked", paintings=(f"{first}@{painter.folder / 'left.png'}",), **weights)
+    photo = np.asarray(Image.open(world / "photo.png").resize((64, 48), Image.Resampling.LANCZOS))
+    np.testing.assert_allclose(masked[:, 36:], photo[:, 36:], atol=1)
+    assert np.abs(masked[:, :28].astype(int) - photo[:, :28]).mean() > 1
+    part = np.zeros((90, 100), np.uint8)
+    part[:30] = 255
+    Image.fromarray(part).save(painter.folder / "part.png")
+    of_part = painter.pixels("part", paintings=(f"{first}@@{painter.folder / 'part.png'}",))
+    assert np.abs(of_part.astype(int) - alone).mean() > 0.5
+
+
+def test_tiles_paint_what_the_whole_does(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(painter.folder / "large.png", 450, 420, 7)
+    settings: dict[str, Any] = {"size": 400, "min_size": 400, "first_iterations": 3}
+    settings["paintings"] = (str(painter.folder / "large.png"),)
+    whole = painter.pixels("whole", **settings)
+    monkeypatch.setattr(module, "make_plan", lambda *args: module.replace(make_plan(*args), side=256))
+    made: list[int] = []
+    call = Objective.__call__
+
+    def counted(self: Objective, picture: torch.Tensor) -> Any:
+        made.append(len(self.tiles))
+        return call(self, picture)
+
+    monkeypatch.setattr(Objective, "__call__", counted)
+    tiled = painter.pixels("tiled", **settings)
+    assert made == [35] * 3
+    assert np.abs(tiled.astype(int) - whole).mean() < 0.1
+
+
+def test_colours_alpha_and_size_are_as_everywhere(painter: Painter, world: Path) -> None:
+    photo = Image.open(world / "photo.png").convert("RGBA")
+    photo.putalpha(128)
+    photo.save(painter.folder / "clear.png")
+    config = painter.config(colors="luma", first_iterations=30)
+    list(optimize(module.replace(config, photo=painter.folder / "clear.png")))
+    result = read_picture(config.output)
+    assert result.alpha is not None
+    assert (result.alpha == 128).all()
+    small = np.asarray(photo.convert("RGB").resize((64, 48), Image.Resampling.LANCZOS)).astype(float)
+    chroma = result.pixels - result.pixels.mean(2, keepdims=True) - (small - small.mean(2, keepdims=True))
+    assert np.abs(chroma).mean() < 8
+    assert np.abs(result.pixels - small).mean() > 2
+
+
+# ------------------------------------------------------------------------------------------------- interruptions
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+@pytest.mark.parametrize("stop", [3, 6, 8])
+def test_an_interrupted_run_continues_to_the_same_picture(painter: Painter, optimizer: str, stop: int) -> None:
+    whole = painter.pixels("whole", optimizer=optimizer, size=68)
+    assert len(painter.run("parts", optimizer=optimizer, size=68, stop=stop)) == stop
+    assert painter.config("parts").state.exists()
+    assert not painter.config("parts").output.exists()
+    rest = painter.run("parts", optimizer=optimizer, size=68)
+    assert rest[0].event == f"resumed at iteration {stop}"
+    assert rest[0].step == stop + 1
+    np.testing.assert_array_equal(read_image(painter.config("parts").output), whole)
+    assert not painter.config("parts").state.exists()
+
+
+def test_a_state_of_other_settings_or_of_nothing_is_told(painter: Painter) -> None:
+    painter.run(stop=2)
+    with pytest.raises(OptimizationError, match=r"style_weight was 8\.0, is 9\.0.*--no-resume"):
+        painter.run(style_weight=9.0)
+    painter.config().state.write_bytes(b"nothing")
+    with pytest.raises(OptimizationError, match="not a state of this program"):
+        painter.run()
+    assert painter.run(resume=False)[0].event == ""
+
+
+def test_a_full_disk_stops_nothing_but_the_last_picture(
+    painter: Painter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "SAVE_SECONDS", 0)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(module, "atomic_write", full)
+        patch.setattr("impasto.images.atomic_write", full)
+        with pytest.raises(ImageError, match="the disk is full"):
+            painter.run(save_every=5)
+    assert any("cannot write the state" in message for message in caplog.messages)
+    assert len(painter.run()) == 10
+
+
+def test_the_state_is_kept_where_the_picture_cannot_be_written(
+    painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise ImageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_image", full)
+        with pytest.raises(ImageError, match="the disk is full"):
+            painter.run()
+    assert painter.run() == []  # only the picture was left to do
+    np.testing.assert_array_equal(read_image(painter.config().output), painter.pixels("again"))
+
+
+def test_a_loss_gone_astray_returns_to_the_best(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+    call, tries = Objective.__call__, [0]
+
+    def spoilt(self: Objective, picture: torch.Tensor) -> Any:
+        tries[0] += 1
+        losses, gradient = call(self, picture)
+        return (module.replace(losses, total=float("nan")) if tries[0] == 4 else losses), gradient
+
+    monkeypatch.setattr(Objective, "__call__", spoilt)
+    steps = painter.run(size=48, first_iterations=12)
+    assert [bool(s.event) for s in steps] == [s.step == 4 for s in steps]
+    assert "back to the best picture" in steps[3].event
+    assert steps[-1].loss < steps[2].loss
+
+
+def test_a_loss_that_never_is_a_number_is_told(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Objective.__call__
+
+    def spoilt(self: Objective, picture: torch.Tensor) -> Any:
+        losses, gradient = call(self, picture)
+        return module.replace(losses, total=float("inf")), gradient
+
+    monkeypatch.setattr(Objective, "__call__", spoilt)
+    with pytest.raises(OptimizationError, match="not a number from the start"):
+        painter.run()
+
+
+def test_pictures_on_the_way_are_written_when_asked_for(painter: Painter) -> None:
+    steps = painter.run(save_every=4)
+    shown = [s.picture for s in steps if s.picture]
+    assert [path.name for path in shown] == ["a-000004.png", "a-000008.png"]
+    assert [read_image(path).shape for path in shown] == [(34, 45, 3), (48, 64, 3)]
+
+
+# ------------------------------------------------------------------------------------------------- plans
+
+
+def test_sizes_grow_by_the_square_root_of_two(painter: Painter) -> None:
+    config = painter.config(size=512, min_size=128)
+    assert [max(size) for size in sizes_of(config, (480, 640))] == [128, 181, 256, 362, 512]
+    assert sizes_of(config, (480, 640))[-1] == (384, 512)
+    assert [min(size) for size in sizes_of(config, (100, 1000))] == [36, 51]
+    with pytest.raises(ImageError, match="26 pixels narrow at a size of 512"):
+        sizes_of(config, (50, 1000))
+
+
+def test_a_plan_keeps_to_the_memory(painter: Painter) -> None:
+    sizes, measured = [(3072, 4096)], (1000.0, 1e-6)
+    roomy, tight = (make_plan(painter.config(memory=gb), sizes, measured) for gb in (40.0, 4.0))
+    assert (roomy.side, roomy.history) == (4096, 10)
+    assert roomy.gigabytes > 12
+    assert tight.side < 4096
+    assert tight.gigabytes <= 4.0
+    assert tight.seconds > roomy.seconds == pytest.approx(6 * 3072 * 4096 * 1e-6)
+    adam = make_plan(painter.config(memory=3.0, optimizer="adam"), sizes, measured)
+    assert adam.gigabytes <= 3.0
+    with pytest.raises(OptimizationError, match=r"needs some .* GB, and 1\.0 may be used; choose a smaller --size"):
+        make_plan(painter.config(memory=1.0), sizes, measured)
+
+
+def test_a_plan_takes_nothing_and_changes_nothing(painter: Painter) -> None:
+    made = plan(painter.config())
+    assert (made.sizes, made.iterations) == (((34, 45), (48, 64)), (6, 4))
+    assert made.seconds > 0
+    assert made.gigabytes < 0.5
+    assert list(painter.folder.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"paintings": ("{world}/none.png",)}, ImageError, "no such file"),
+        ({"paintings": ("{world}/first.png:0",)}, ValueError, "paintings has"),
+        ({"paintings": ("{world}/first.png@a@b@c",)}, ValueError, "paintings has"),
+        ({"paintings": ("{world}/first.png@{world}/none.png",)}, ImageError, "no such file"),
+        ({"paintings": ("{folder}/small.png",)}, ImageError, "40 pixels long, less than the smallest size"),
+        ({"paintings": ("{folder}/strip.png",)}, ImageError, "less than 32 pixels narrow"),
+        ({"paintings": ("{world}/first.png@{folder}/strip.png",)}, ImageError, "another shape"),
+        ({"paintings": ("{world}/first.png@{folder}/black.png",)}, ImageError, "a mask without white"),
+        (
+            {"paintings": ("{world}/first.png@@{folder}/black.png",)},
+            ImageError,
+            "the painting's is 100 x 90, ",
+        ),
+        ({"init": "{world}/none.png"}, ImageError, "no such file"),
+        ({"content_layers": ("relu9_9",)}, ValueError, "layers relu9_9 are in no loss network; there are relu1_1"),
+        ({"style_layers": ("relu4_1",)}, ValueError, "relu4_1"),
+        ({"loss_network": ("{world}/photo.png",)}, WeightsError, "cannot be read as weights"),
+        ({"memory": 1e-4}, OptimizationError, "may be used"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(
+    painter: Painter, settings: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    picture(painter.folder / "small.png", 40, 40, 3)
+    picture(painter.folder / "strip.png", 20, 200, 3)
+    Image.new("L", (80, 60)).save(painter.folder / "black.png")
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(filled, value))
+        return value.format(world=painter.world, folder=painter.folder) if isinstance(value, str) else value
+
+    with pytest.raises(error, match=message) as caught:
+        painter.run(**{k: filled(v) for k, v in settings.items()})
+    assert "\n" not in str(caught.value)
+    assert not painter.config().output.exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": 8},
+        {"iterations": 0},
+        {"style_weight": -1},
+        {"optimizer": "sgd"},
+        {"average_decay": 1.0},
+        {"paintings": ()},
+        {"loss_network": ()},
+        {"style_layers": ("relu1_1:0",)},
+        {"memory": 0.0},
+        {"style_scale": 0.0},
+    ],
+)
+def test_settings_out_of_range_are_value_errors(painter: Painter, settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        painter.config(**settings)
+
+
+def test_a_painting_may_have_signs_in_its_name(painter: Painter, world: Path) -> None:
+    photo = read_image(world / "photo.png")
+    strange = painter.folder / "a@b:2.png"
+    picture(strange, 60, 60, 4)
+    assert (read_painting(str(strange), photo).source, read_painting(str(strange), photo).weight) == (strange, 1.0)
+    assert read_painting(f"{world / 'first.png'}:0.25", photo).weight == 0.25
+
+
+def test_out_of_memory_is_one_clear_error(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127]\n data. DefaultCPUAllocator: not enough memory")
+
+    monkeypatch.setattr(Objective, "__call__", fail)
+    with pytest.raises(ImpastoError, match=r"PyTorch failed .*not enough memory.*; try a smaller --size"):
+        painter.run()
+
+
+# ------------------------------------------------------------------------------------------------- command line
+
+
+def arguments(painter: Painter, **flags: str) -> list[str]:
+    files = [str(painter.world / "photo.png"), str(painter.world / "first.png")]
+    defaults = {"output": str(painter.folder / "a.png"), "size": "64", "min-size": "45", "first-iterations": "6"}
+    defaults |= {"iterations": "4", "content-layers": "relu2_1", "style-layers": "relu1_1:2"}
+    defaults |= {"loss-network": str(painter.world / "vgg.safetensors")} | flags
+    return ["optimize", *files, *(part for name, value in defaults.items() for part in (f"--{name}", value))]
+
+
+def test_the_command_paints_and_says_what_it_does(painter: Painter, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(painter))
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0
+    assert out == f"{painter.folder / 'a.png'}\n"
+    assert "64 x 48; " in err
+    assert "GB" in err
+    assert "100.0%  64 x 48  iteration" in err
+    assert read_image(painter.folder / "a.png").shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        ({"size": "8"}, 2, "size is 8"),
+        ({"style-loss": "best"}, 2, "style-loss"),
+        ({"output": "out.gif"}, 2, "it must end in one of"),
+        ({"output": "/none/out.png"}, 2, "its folder does not exist"),
+        ({"init": "none.png"}, 1, "no such file"),
+    ],
+)
+def test_a_wrong_command_is_one_line(
+    painter: Painter, capsys: pytest.CaptureFixture[str], more: dict[str, str], code: int, message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(painter, **more))
+    assert ended.value.code == code
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("impasto: ")
+    assert message in last
+
+
+def test_the_photo_and_paintings_are_not_written_over(painter: Painter, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("photo", "first"):
+        with pytest.raises(SystemExit):
+            main(arguments(painter, output=str(painter.world / f"{name}.png")))
+        assert "one of the files that are read" in capsys.readouterr().err
+
+
+def test_a_command_asked_to_stop_saves_and_goes_on(painter: Painter) -> None:
+    command = [sys.executable, "-m", "impasto", *arguments(painter, **{"first-iterations": "5000"})]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if "iteration" in line and "%" in line:
+                break
+        time.sleep(0.1)
+        running.send_signal(signal.SIGTERM)
+        rest = running.stderr.read()
+    assert running.returncode == 143
+    assert "stopped and saved; run the same command to continue" in rest
+    assert (painter.folder / "a.png.state").exists()
+    assert not (painter.folder / "a.png").exists()
