@@ -1,9 +1,13 @@
 """L-BFGS: that it finds minima, fast, and can be interrupted."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from impasto.lbfgs import LBFGS
+
+FREE = (-math.inf, math.inf)
 
 
 def quadratic(size: int = 30) -> tuple[Tensor, Tensor]:
@@ -23,7 +27,7 @@ def descend(optimizer: LBFGS, x: Tensor, steps: int) -> None:
 def test_it_finds_the_minimum_of_an_ill_conditioned_quadratic() -> None:
     matrix, vector = quadratic()
     x = torch.zeros(30, dtype=torch.float64)
-    descend(LBFGS(history=10), x, 120)
+    descend(LBFGS(10, FREE), x, 120)
     expected = torch.linalg.solve(matrix, vector)
     assert (x - expected).norm() < 1e-3 * expected.norm()
     plain = torch.zeros(30, dtype=torch.float64)
@@ -34,7 +38,7 @@ def test_it_finds_the_minimum_of_an_ill_conditioned_quadratic() -> None:
 
 def test_with_a_whole_history_its_direction_is_newtons() -> None:
     matrix, vector = quadratic(6)
-    optimizer = LBFGS(history=10)
+    optimizer = LBFGS(10, FREE)
     generator = torch.Generator().manual_seed(1)
     for i in range(6):  # conjugate steps, of which a quadratic has as many as dimensions
         step = torch.randn(6, generator=generator, dtype=torch.float64)
@@ -46,13 +50,13 @@ def test_with_a_whole_history_its_direction_is_newtons() -> None:
 
 
 def test_its_history_is_no_longer_than_told() -> None:
-    optimizer, x = LBFGS(history=3), torch.zeros(30, dtype=torch.float64)
+    optimizer, x = LBFGS(3, FREE), torch.zeros(30, dtype=torch.float64)
     descend(optimizer, x, 10)
     assert len(optimizer.steps) == len(optimizer.changes) == 3
 
 
 def test_a_way_up_is_not_taken() -> None:
-    optimizer = LBFGS()
+    optimizer = LBFGS(10, FREE)
     optimizer.steps, optimizer.changes = [torch.tensor([1.0, 0.0])], [torch.tensor([-1.0, 0.0])]  # negative curvature
     x = torch.tensor([1.0, 0.0])
     optimizer.step(x, torch.tensor([2.0, 0.0]))
@@ -61,10 +65,24 @@ def test_a_way_up_is_not_taken() -> None:
 
 
 def test_state_is_all_that_it_is() -> None:
-    one, x = LBFGS(history=5), torch.zeros(30, dtype=torch.float64)
+    one, x = LBFGS(5, FREE), torch.zeros(30, dtype=torch.float64)
     descend(one, x, 7)
-    other, y = LBFGS(history=5), x.clone()
+    other, y = LBFGS(5, FREE), x.clone()
     other.load_state_dict(one.state_dict())
     descend(one, x, 5)
     descend(other, y, 5)
     assert torch.equal(x, y)
+
+
+def test_bounds_are_kept_and_what_is_within_finds_its_minimum() -> None:
+    matrix, vector = quadratic(12)
+    optimizer, x = LBFGS(), torch.full((12,), 0.5, dtype=torch.float64)
+    for _ in range(400):
+        optimizer.step(x, matrix @ x - vector)
+        assert 0 <= x.min() <= x.max() <= 1
+    slope = matrix @ x - vector
+    within = (x > 0) & (x < 1)
+    assert 0 < within.sum() < 12
+    assert slope[within].abs().max() < 1e-3
+    assert (slope[x == 0] >= 0).all()
+    assert (slope[x == 1] <= 0).all()

@@ -220,8 +220,7 @@ class OptimizeConfig:
     photo: Path
     """Photograph to paint."""
     paintings: tuple[str, ...]
-    """Pictures whose styles are used, each with an optional weight: a.jpg:0.7. After an @ follows a mask of the photo,
-    white where the painting belongs, after a second @ one of the painting: a.jpg:0.7@sky.png@detail.png."""
+    """Pictures whose styles are used; with weight and masks: a.jpg:0.7@photo-mask.png@painting-mask.png."""
     _: KW_ONLY
     output: Annotated[Path, Parameter(alias="-o")]
     """Picture to write."""
@@ -244,8 +243,7 @@ class OptimizeConfig:
     tv_weight: float = 0.02
     """Weight of the total variation, relative to the photo's own."""
     content_layers: tuple[str, ...] = ()
-    """Layers of the content loss, each with an optional weight: relu4_1:0.5; relu4_2 unless given, or relu4_1 where the
-    loss network has none."""
+    """Layers of the content loss; unless given relu4_2, or relu3_1 and relu4_1 of a compressed network."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     """Layers of the style loss, each with an optional weight."""
     style_loss: Literal["gram", "moments", "wasserstein"] = "gram"

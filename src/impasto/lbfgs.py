@@ -13,11 +13,12 @@ CURVATURE = 1e-10
 class LBFGS:
     """Quasi-Newton steps of full length, without a line search, as style transfer has always used.
 
-    PyTorch's own evaluates again within a step, and keeps as much as it likes; this one is told a gradient and moves.
+    PyTorch's own evaluates again within a step, and keeps as much as it likes; this one is told a gradient and moves,
+    within `bounds`: what is at one and would go beyond is held there, and the rest moves as if it were a constant.
     """
 
-    def __init__(self, history: int = 10) -> None:
-        self.history = history
+    def __init__(self, history: int = 10, bounds: tuple[float, float] = (0.0, 1.0)) -> None:
+        self.history, self.bounds = history, bounds
         self.steps: list[Tensor] = []
         self.changes: list[Tensor] = []
         self.last: tuple[Tensor, Tensor] | None = None
@@ -28,14 +29,18 @@ class LBFGS:
         if self.last is not None:
             step, before = self.last
             self.remember(step, gradient - before)
-        direction = self.direction(gradient)
+        low, high = self.bounds
+        free = ((x > low) | (gradient < 0)) & ((x < high) | (gradient > 0))
+        gradient, unmasked = gradient * free, gradient
+        direction = self.direction(gradient) * free
         if (direction * gradient).sum() >= 0:  # no way down: forget what misled
             self.steps, self.changes = [], []
             direction = -gradient
         if not self.steps:
             direction = direction * min(1.0, 1.0 / max(gradient.abs().sum().item(), 1e-30))
-        x.add_(direction)
-        self.last = direction, gradient
+        moved = (x + direction).clamp_(low, high)
+        self.last = moved - x, unmasked
+        x.copy_(moved)
 
     def remember(self, step: Tensor, change: Tensor) -> None:
         """Keep a step and the change of the gradient over it, if they tell of a curvature."""

@@ -450,11 +450,14 @@ class Run:
 
 
 def content_layers(config: OptimizeConfig, network: LossNetwork) -> dict[str, float]:
-    """Layers of the content loss: those that are asked for, or relu4_2, or relu4_1 where there is none."""
+    """Layers of the content loss: those that are asked for, or what suits the network.
+
+    A compressed network's relu4_2 alone lets go of the picture at its border, where vivid frames grow.
+    """
     if config.content_layers:
         return parse_weighted(config.content_layers, "content_layers")
-    there = {layer for part in network.networks for layer in part.layers}
-    return {"relu4_2" if "relu4_2" in there else "relu4_1": 1.0}
+    exact = any("relu4_2" in part.layers and not part.compressed for part in network.networks)
+    return {"relu4_2": 1.0} if exact else {"relu3_1": 1.0, "relu4_1": 1.0}
 
 
 def sizes_of(config: OptimizeConfig, photo: Sequence[int]) -> list[tuple[int, int]]:

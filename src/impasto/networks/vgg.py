@@ -53,6 +53,11 @@ class VGG(nn.Module):
         """Layers that can be asked for, shallow to deep."""
         return [f"relu{name}" for name in self.names]
 
+    @property
+    def compressed(self) -> bool:
+        """Whether it is narrower than the published network, to whose widths it has projections."""
+        return any(name.startswith("project") for name, _ in self.named_children())
+
     def forward(self, image: Tensor, layers: Collection[str], *, project: bool = False) -> dict[str, Tensor]:
         """RGB (N, 3, H, W) in [0, 1] -> features by layer; nothing below the deepest layer asked for is computed.
 
