@@ -22,7 +22,7 @@ from impasto.config import OptimizeConfig
 from impasto.errors import ImageError, ImpastoError, OptimizationError, WeightsError
 from impasto.images import Picture, Pixels, read_image, read_picture
 from impasto.objective import Objective
-from impasto.optimize import OptimizeStep, Run, make_plan, optimize, plan, read_painting, sizes_of
+from impasto.optimize import OptimizeStep, PaintingText, Run, make_plan, optimize, plan, read_painting, sizes_of
 
 module = sys.modules["impasto.optimize"]
 
@@ -393,6 +393,13 @@ def test_a_painting_may_have_signs_in_its_name(painter: Painter, world: Path) ->
     picture(strange, 60, 60, 4)
     assert (read_painting(str(strange), photo).source, read_painting(str(strange), photo).weight) == (strange, 1.0)
     assert read_painting(f"{world / 'first.png'}:0.25", photo).weight == 0.25
+    mask = painter.folder / "m@k.png"
+    Image.new("L", (80, 60), 255).save(mask)
+    read = read_painting(f"{strange}:0.5@{mask}", photo)
+    assert (read.source, read.weight, read.own_mask) == (strange, 0.5, None)
+    assert read.mask is not None
+    text = PaintingText.parse(f"{strange}@@{mask}")
+    assert (text.mask, text.own_mask, str(text)) == ("", str(mask), f"{strange}:1.0@@{mask}")
 
 
 def test_out_of_memory_is_one_clear_error(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:

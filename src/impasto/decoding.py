@@ -15,7 +15,10 @@ from PIL import Image
 if TYPE_CHECKING:
     from PIL import ImageCms
 
-_ORIENTATION, _EXIF_IFD, _GPS_IFD, _COLOR_SPACE = 0x0112, 0x8769, 0x8825, 0xA001
+EXIF_IFD, GPS_IFD, USER_COMMENT = 0x8769, 0x8825, 0x9286
+_ORIENTATION, _COLOR_SPACE = 0x0112, 0xA001
+RECIPE_MARK = b"ASCII\0\0\0impasto "
+"""Of a user comment that is a recipe (see recipes.py)."""
 # Description, make, model, date, artist, host computer, copyright; the rest of that directory describes the old file.
 _KEPT_TAGS = (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x013C, 0x8298)
 # Maker note (its offsets break when moved); sizes, positions and densities in pixels; encoding, colour space, identity.
@@ -39,10 +42,13 @@ def _true_exif(tags: Image.Exif) -> bytes:
     """Rebuild an EXIF block from what holds for any rendering of the same photograph."""
     kept = Image.Exif()
     kept.update({tag: tags[tag] for tag in _KEPT_TAGS if tag in tags})
-    if shot := {tag: value for tag, value in tags.get_ifd(_EXIF_IFD).items() if tag not in _DROPPED_EXIF_TAGS}:
-        kept[_EXIF_IFD] = shot | {_COLOR_SPACE: 1}  # sRGB
-    if place := tags.get_ifd(_GPS_IFD):
-        kept[_GPS_IFD] = place
+    shot = {tag: value for tag, value in tags.get_ifd(EXIF_IFD).items() if tag not in _DROPPED_EXIF_TAGS}
+    if isinstance(comment := shot.get(USER_COMMENT), bytes) and comment.startswith(RECIPE_MARK):
+        del shot[USER_COMMENT]  # how the old picture was made, not what will be made of it
+    if shot:
+        kept[EXIF_IFD] = shot | {_COLOR_SPACE: 1}  # sRGB
+    if place := tags.get_ifd(GPS_IFD):
+        kept[GPS_IFD] = place
     block = kept.tobytes() if len(kept) else b""
     return block if len(block) <= _MAX_EXIF_BYTES else b""
 

@@ -9,8 +9,8 @@ import io
 import logging
 import math
 import time
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ from impasto.files import atomic_write
 from impasto.images import Picture, Pixels, read_image, read_mask, read_picture, resize, write_image
 from impasto.lbfgs import LBFGS
 from impasto.networks.vgg import LossNetwork
-from impasto.networks.weights import load_loss_network
+from impasto.networks.weights import load_loss_network, locate
 from impasto.objective import Losses, Objective, Target, moments_of
+from impasto.recipes import hash_of, make_recipe, with_recipe
 from impasto.targets import NARROWEST, scale_to, to_tensor
 
 GROWTH = math.sqrt(2)
@@ -42,6 +43,8 @@ ASTRAY = 4.0
 """Loss over the lowest at a size at which L-BFGS returns there and forgets what led it away."""
 PROBE = 128
 """Side in pixels of the picture on which time and memory are measured."""
+STARTS = ("photo", "noise", "grey", "style")
+"""Of the first size, beside a picture of one's own."""
 FREE_TO_CHANGE = frozenset({"output", "resume", "save_every", "memory", "device", "precision"})
 """Settings that may differ between the run that left a state and the one that continues it."""
 
@@ -124,6 +127,7 @@ def optimize(config: OptimizeConfig, *, progress: Progress | None = None) -> Gen
     finally:
         run.close()
     picture = run.picture()
+    picture = replace(picture, exif=with_recipe(picture.exif, run.recipe | {"losses": run.losses}))
     write_image(config.output, picture)
     with contextlib.suppress(OSError):
         config.state.unlink()
@@ -146,6 +150,97 @@ def translated() -> Generator[None]:
         raise OptimizationError(f"PyTorch failed ({reason}); try a smaller --size or --memory") from error
 
 
+def recipe_of(config: OptimizeConfig) -> dict[str, Any]:
+    """How the picture is made, by the names of its files."""
+    parsed = [PaintingText.parse(text) for text in config.paintings]
+    files = [config.photo, *(Path(path) for text in parsed for path in text.files)]
+    settings = to_json(config)
+    for key in ("output", "resume", "save_every", "memory"):
+        del settings[key]
+    settings["photo"] = config.photo.name
+    settings["paintings"] = [str(text.named(lambda path: Path(path).name)) for text in parsed]
+    if Path(config.init).is_file() and config.init not in STARTS:
+        files.append(Path(config.init))
+        settings["init"] = Path(config.init).name
+    settings["loss_network"] = [Path(source).name for source in config.loss_network]
+    files += [Path(source) for source in config.loss_network if Path(source).is_file()]
+    networks = {Path(source).name: hash_of(locate(source)) for source in config.loss_network}
+    return make_recipe("optimize", settings, files, networks=networks)
+
+
+def config_of(recipe: Mapping[str, Any], files: Mapping[str, Path], output: Path) -> OptimizeConfig:
+    """Settings of a recipe, whose files are found; raises ValueError where they are none."""
+
+    def path(name: str) -> str:
+        return str(files.get(name, name))
+
+    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["settings"].items()}
+    try:
+        settings["paintings"] = tuple(str(PaintingText.parse(text).named(path)) for text in settings["paintings"])
+        settings["loss_network"] = tuple(map(path, settings["loss_network"]))
+        settings["init"] = path(settings["init"])
+        return OptimizeConfig(Path(path(settings.pop("photo"))), settings.pop("paintings"), output=output, **settings)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the recipe is not one of this program's ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class PaintingText:
+    """What ``a.jpg:0.7@photo-mask.png@painting-mask.png`` says, of which all but the file may be left out."""
+
+    source: str
+    weight: float = 1.0
+    mask: str = ""
+    own_mask: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "PaintingText":
+        """From the text; raises ValueError for another one."""
+        first, mask, own_mask, *rest = [*parts_of(text), "", ""]
+        source, weight = weighted(first)
+        if any(rest) or not 0 < weight < float("inf"):
+            raise ValueError(
+                f"paintings has {text!r}; write a.jpg, a.jpg:0.7 or a.jpg:0.7@photo-mask.png@painting-mask.png"
+            )
+        return cls(source, weight, mask, own_mask)
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.weight!r}@{self.mask}@{self.own_mask}".rstrip("@")
+
+    @property
+    def files(self) -> list[str]:
+        """Paths of the painting and its masks."""
+        return [path for path in (self.source, self.mask, self.own_mask) if path]
+
+    def named(self, name: Callable[[str], str]) -> "PaintingText":
+        """The same with other paths."""
+        return replace(
+            self,
+            source=name(self.source),
+            mask=self.mask and name(self.mask),
+            own_mask=self.own_mask and name(self.own_mask),
+        )
+
+
+def parts_of(text: str) -> list[str]:
+    """Parts of a text between its @, but for those in the names of files that there are."""
+    parts = text.split("@")
+    for count in range(len(parts), 1, -1):
+        first = "@".join(parts[:count])
+        if Path(weighted(first)[0]).is_file():
+            return [first, *(parts_of("@".join(parts[count:])) if parts[count:] else [])]
+    return [parts[0], *(parts_of("@".join(parts[1:])) if parts[1:] else [])]
+
+
+def weighted(text: str) -> tuple[str, float]:
+    """``a.jpg:0.7`` -> ``a.jpg``, 0.7; a file of the whole name goes before."""
+    source, colon, number = text.rpartition(":")
+    try:
+        return (source, float(number)) if colon and not Path(text).is_file() else (text, 1.0)
+    except ValueError:
+        return text, 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class Painting:
     """A painting, its weight, and masks of where in the photo it belongs and of what of it counts; (H, W), 0 to 1."""
@@ -158,27 +253,15 @@ class Painting:
 
 
 def read_painting(text: str, photo: Pixels) -> Painting:
-    """Painting of ``a.jpg:0.7@photo-mask.png@painting-mask.png``, of which all but the file may be left out."""
-    parts = [text] if Path(text).is_file() else text.split("@")
-    first, mask, own_mask, *rest = [*parts, "", ""]
-    source, colon, number = first.rpartition(":")
-    if not colon or Path(first).is_file():
-        source, number = first, "1"
-    try:
-        weight = float(number)
-    except ValueError:
-        source, weight = first, 1.0
-    if any(rest) or not 0 < weight < float("inf"):
-        raise ValueError(
-            f"paintings has {text!r}; write a.jpg, a.jpg:0.7 or a.jpg:0.7@photo-mask.png@painting-mask.png"
-        )
-    pixels = read_image(source)
+    """Painting and masks that a text names; see `PaintingText`."""
+    said = PaintingText.parse(text)
+    pixels = read_image(said.source)
     return Painting(
-        Path(source),
+        Path(said.source),
         pixels,
-        weight,
-        fitting_mask(mask, photo, "photo") if mask else None,
-        fitting_mask(own_mask, pixels, "painting") if own_mask else None,
+        said.weight,
+        fitting_mask(said.mask, photo, "photo") if said.mask else None,
+        fitting_mask(said.own_mask, pixels, "painting") if said.own_mask else None,
     )
 
 
@@ -214,6 +297,9 @@ class Run:
         self.place = self.iteration = self.count = 0
         self.seconds, self.saved = 0.0, time.monotonic()
         self.optimizer: LBFGS | torch.optim.Adam = LBFGS(self.plan.history)
+        self.losses: dict[str, float] = {}
+        """Lowest at the size that was last."""
+        self.recipe = recipe_of(config)  # now, so that what it cannot tell of is said before the work
         self.whole = True  # False while a step is half taken, when the state must not be saved
 
     def measure(self) -> tuple[float, float]:
@@ -338,6 +424,7 @@ class Run:
         if losses.total < self.lowest:
             self.best.copy_(self.values)
             self.lowest = losses.total
+            self.losses = {name: round(value, 6) for name, value in asdict(losses).items()}
         if isinstance(self.optimizer, LBFGS):
             self.optimizer.step(self.values, gradient)
         else:
@@ -400,6 +487,7 @@ class Run:
             "lowest": self.lowest,
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "losses": self.losses,
         }
 
     def save(self) -> None:
@@ -436,7 +524,7 @@ class Run:
     def load(self, state: Mapping[str, Any]) -> None:
         """Become the run that a state was taken of."""
         self.place, self.iteration, self.count = state["place"], state["iteration"], state["count"]
-        self.seconds = state["seconds"]
+        self.seconds, self.losses = state["seconds"], state["losses"]
         self.values = state["values"]
         if self.place < len(self.plan.sizes):
             self.enter()

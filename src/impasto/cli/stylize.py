@@ -4,6 +4,8 @@ import io
 import json
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +19,7 @@ from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
     from impasto.images import Picture
+    from impasto.styles import Style
 
 Colors = Literal["style", "luma", "match", "histogram"]
 
@@ -68,6 +71,7 @@ def stylize(
 
     """
     from impasto.images import read_mask
+    from impasto.recipes import with_recipe
     from impasto.styles import is_file, load_style
     from impasto.stylize import check, check_stroke
 
@@ -80,13 +84,18 @@ def stylize(
     protect(jobs, *inputs, mask, loaded.source)
     soft_mask = read_mask(mask) if mask is not None else None
     runtime = loaded.runtime(device, precision)
-    options = {"strength": strength, "stroke": stroke, "colors": colors, "mask": soft_mask, "max_side": max_side}
+    settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
+    options = settings | {"mask": soft_mask}
+    settings |= {"device": device, "precision": precision}
     failures = 0
     for job in jobs:
         start = time.perf_counter()
         try:
             picture = read_source(job.source)
-            painted = impasto.stylize(picture, loaded, device=device, precision=precision, **options)  # type: ignore[arg-type]
+            painted = impasto.stylize(picture, loaded, device=device, precision=precision, **options)
+            if job.source != STREAM:
+                recipe = recipe_of(job.source, loaded, mask, settings)
+                painted = replace(painted, exif=with_recipe(painted.exif, recipe))
             write_target(job.target, painted, quality)
         except ImpastoError as error:
             if len(jobs) == 1:
@@ -111,6 +120,15 @@ def stylize(
     if failures:
         raise ImpastoError(f"{failures} of {len(jobs)} pictures failed")
     return 0
+
+
+def recipe_of(photo: Path, style: "Style", mask: Path | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """How a picture is made, by the names of its files."""
+    from impasto.recipes import make_recipe
+
+    file = Path(style.source)
+    named = {"photo": photo.name, "style": file.name, "weights": style.weights, "mask": mask.name if mask else None}
+    return make_recipe("stylize", {**named, **settings}, [photo, file, *([mask] if mask else [])])
 
 
 def read_source(source: Path) -> "Picture":

@@ -84,7 +84,7 @@ def load_loss_network(
     """
     if convention not in get_args(Convention):
         raise ValueError(f"convention is {convention!r}; it must be one of {', '.join(get_args(Convention))}")
-    path = _locate(source, progress)
+    path = locate(source, progress)
     tensors, padding = _read(path)
     architecture, state = _recognise(path, tensors)
     if "normalize.weight" not in state and _is_caffe(tensors, state, convention):
@@ -92,8 +92,13 @@ def load_loss_network(
     return VGG(architecture, state, pooling=pooling, padding=padding)
 
 
-def _locate(source: str | Path, progress: Progress | None) -> Path:
-    """File of a source; a name's safetensors in the cache goes before its download."""
+def locate(source: str | Path, progress: Progress | None = None) -> Path:
+    """File of a source of weights; a name's safetensors in the cache goes before its download.
+
+    Raises:
+        WeightsError: There is no such name or file, or its download failed.
+
+    """
     if isinstance(source, str) and source in ASSETS:
         converted = cache_dir() / f"{source}.safetensors"
         return converted if converted.is_file() else fetch(ASSETS[source], progress=progress)

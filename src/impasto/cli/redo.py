@@ -1,0 +1,76 @@
+"""``impasto redo``."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+import impasto
+from impasto.cli.app import app, needs_extra
+from impasto.cli.console import follow, printable, tell
+from impasto.cli.optimize import show
+from impasto.cli.outputs import check_picture_target
+
+if TYPE_CHECKING:
+    from impasto.images import Picture
+
+
+@app.command
+def redo(
+    picture: Path,
+    *,
+    output: Annotated[Path, Parameter(alias="-o")],
+    files: tuple[Path, ...] = (),
+    quality: int | None = None,
+) -> int:
+    """Make a picture again by the recipe in its file.
+
+    Parameters
+    ----------
+    picture
+        Picture that impasto stylize or optimize made.
+    output
+        Picture to write.
+    files
+        Folders where the photo, paintings and styles of the recipe are, beside the picture's own folder and this one.
+    quality
+        Of JPEG, WebP or AVIF, 1 to 100.
+
+    """
+    from impasto.images import write_image
+    from impasto.recipes import find_files, read_recipe, with_recipe
+    from impasto.styles import zoo
+
+    check_picture_target("--output", output, picture)
+    recipe = read_recipe(picture)
+    found = find_files(recipe, [*files, picture.parent, Path(), zoo()])
+    check_picture_target("--output", output, *found.values())
+    if (made := recipe.get("impasto")) != impasto.__version__:
+        tell(f"made by version {made}, this is {impasto.__version__}: the picture may differ")
+    if recipe["engine"] == "stylize":
+        painted = stylize_again(recipe["settings"], found)
+        write_image(output, replace(painted, exif=with_recipe(painted.exif, recipe)), quality=quality)
+        print(printable(str(output)))
+        return 0
+    with needs_extra("train"):
+        from impasto.optimize import config_of, optimize
+    config = config_of(recipe, found, output)
+    return follow(optimize(config), show, output, config.state)
+
+
+def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path]) -> "Picture":
+    """Picture that ``impasto stylize`` made with these settings; raises ValueError where they are none."""
+    from impasto.images import read_mask, read_picture
+    from impasto.styles import load_file
+
+    rest = dict(settings)
+    try:
+        photo, style = files[rest.pop("photo")], load_file(files[rest.pop("style")])
+        mask, weights = rest.pop("mask"), rest.pop("weights")
+        chosen = style.choose({str(name): weight for name, weight in weights.items()})
+        options = rest | {"mask": read_mask(files[mask]) if mask is not None else None}
+        return impasto.stylize(read_picture(photo), chosen, **options)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the recipe is not one of this program's ({error})") from error

@@ -1,0 +1,96 @@
+"""Recipes: how a picture was made, kept in its EXIF block, so that it can be made again.
+
+A recipe is JSON: the version of Impasto, the engine, its settings, and the files that it read by the names that the
+settings call them by, with their hashes. Folders stay private.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+import impasto
+from impasto.decoding import EXIF_IFD, GPS_IFD, RECIPE_MARK, USER_COMMENT
+from impasto.errors import ImageError
+
+ENGINES = ("stylize", "optimize")
+
+
+def make_recipe(engine: str, settings: Mapping[str, Any], files: Iterable[Path], **more: Any) -> dict[str, Any]:
+    """Recipe of an engine's settings, which call the files by their names alone.
+
+    Raises:
+        ValueError: Two different files have one name.
+        ImageError: A file cannot be read.
+
+    """
+    hashes: dict[str, str] = {}
+    for path in files:
+        value = hash_of(path)
+        if hashes.setdefault(path.name, value) != value:
+            raise ValueError(
+                f"two different files are called {path.name}; rename one, so that the recipe can tell them"
+            )
+    return {"impasto": impasto.__version__, "engine": engine, "settings": dict(settings), "files": hashes, **more}
+
+
+def hash_of(path: Path) -> str:
+    """SHA-256 of a file; raises ImageError where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror}") from error
+
+
+def with_recipe(exif: bytes, recipe: Mapping[str, Any]) -> bytes:
+    """EXIF block of a picture, with a recipe in it."""
+    tags = Image.Exif()
+    if exif:
+        tags.load(exif)
+    directories = {tag: dict(tags.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD)}
+    directories[EXIF_IFD][USER_COMMENT] = RECIPE_MARK + json.dumps(recipe).encode("ascii")
+    for tag, directory in directories.items():
+        if directory:
+            tags[tag] = directory
+    return tags.tobytes()
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Recipe in a picture's file; raises ImageError where there is none."""
+    try:
+        with Image.open(path) as image:
+            comment = image.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
+        data = comment if isinstance(comment, bytes) else str(comment).encode("ascii", "replace")
+        recipe = json.loads(data.removeprefix(RECIPE_MARK)) if data.startswith(RECIPE_MARK) else None
+    except OSError as error:
+        raise ImageError(f"cannot read {path}: {error.strerror or 'it is no picture'}") from error
+    except Exception:  # a hostile file makes Pillow and the parser raise anything  # noqa: BLE001
+        recipe = None
+    if not (isinstance(recipe, dict) and recipe.get("engine") in ENGINES and isinstance(recipe.get("settings"), dict)):
+        raise ImageError(f"{path}: holds no recipe; it was not made by impasto, or has lost its metadata")
+    if not isinstance(recipe.get("files"), dict):
+        recipe["files"] = {}
+    return recipe
+
+
+def find_files(recipe: Mapping[str, Any], folders: Iterable[Path]) -> dict[str, Path]:
+    """Files of a recipe by the names that it calls them by, from the first folder that has the very same.
+
+    Raises:
+        ImageError: One is not there, or is another file of that name.
+
+    """
+    found: dict[str, Path] = {}
+    for name, value in recipe["files"].items():
+        plain = Path(str(name)).name  # a hostile recipe must not lead anywhere else
+        there = [folder / plain for folder in folders if (folder / plain).is_file()]
+        same = [path for path in there if hash_of(path) == value]
+        if not same:
+            told = f"{there[0]} is another file" if there else "is nowhere to be found"
+            raise ImageError(f"{plain}: {told}; name the folder where it is by --files")
+        found[str(name)] = same[0]
+    return found
