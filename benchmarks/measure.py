@@ -44,8 +44,8 @@ class Judge:
         return {k: gram(features[k]) for k in STYLE}
 
     def features(self, image: Tensor) -> dict[str, Tensor]:
-        """Features through the projections to VGG-19's widths, where the network is a compressed one."""
-        return self.network(image, STYLE, project=True)  # type: ignore[no-any-return]
+        """Features of all layers."""
+        return self.network(image, STYLE)  # type: ignore[no-any-return]
 
 
 def relative(value: Tensor, target: Tensor) -> float:

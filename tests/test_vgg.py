@@ -112,11 +112,11 @@ def test_the_file_s_own_normalisation_replaces_imagenet_s() -> None:
     assert_same(features, defined("vgg16", state, seen)["relu1_1"])
 
 
-def test_projections_are_used_on_request_and_do_not_change_what_follows() -> None:
+def test_projections_are_used_and_do_not_change_what_follows() -> None:
     state = random_state("vgg19", last="2_1")
+    plain = VGG("vgg19", state)(photo(), ["relu1_1", "relu2_1"])
     state["project1_1.weight"], state["project1_1.bias"] = torch.randn(64, 5, 1, 1), torch.randn(64)
-    network = VGG("vgg19", state)
-    plain, projected = (network(photo(), ["relu1_1", "relu2_1"], project=project) for project in (False, True))
+    projected = VGG("vgg19", state)(photo(), ["relu1_1", "relu2_1"])
     weight, bias = state["project1_1.weight"], state["project1_1.bias"]
     assert_same(projected["relu1_1"], F.conv2d(plain["relu1_1"], weight, bias).relu())
     assert torch.equal(projected["relu2_1"], plain["relu2_1"])

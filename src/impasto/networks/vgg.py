@@ -58,10 +58,11 @@ class VGG(nn.Module):
         """Whether it is narrower than the published network, to whose widths it has projections."""
         return any(name.startswith("project") for name, _ in self.named_children())
 
-    def forward(self, image: Tensor, layers: Collection[str], *, project: bool = False) -> dict[str, Tensor]:
+    def forward(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         """RGB (N, 3, H, W) in [0, 1] -> features by layer; nothing below the deepest layer asked for is computed.
 
-        A layer of block b is (N, C, H / 2^(b-1), W / 2^(b-1)). `project`: through the projections where there are any.
+        A layer of block b is (N, C, H / 2^(b-1), W / 2^(b-1)). Features go through the projections where there are any:
+        without them a compressed network finds a painting's Gram matrices reached where the full one does not.
         """
         wanted = set(layers)
         if unknown := wanted - set(self.layers):
@@ -75,7 +76,7 @@ class VGG(nn.Module):
                 x = self.pool(x, 2)
             x = F.relu(self.get_submodule(f"conv{name}")(x))
             if f"relu{name}" in wanted:
-                head = self._modules.get(f"project{name}") if project else None
+                head = self._modules.get(f"project{name}")
                 features[f"relu{name}"] = F.relu(head(x)) if head is not None else x
         return features
 
