@@ -120,6 +120,16 @@ def test_the_gradient_is_the_objectives(network: LossNetwork, style_loss: str) -
     assert 2 * (gradient * step).sum().item() == pytest.approx(rise, rel=0.03)
 
 
+def test_a_last_tile_narrower_than_a_map_pixel_changes_nothing(network: LossNetwork) -> None:
+    picture = image(290, 321, 2)
+    whole, tiled = (
+        moments_of(network, picture, STYLE, "gram", mask=None, side=side, dtype=torch.float32) for side in (WHOLE, 256)
+    )
+    for k in STYLE:
+        torch.testing.assert_close(tiled[k].second, whole[k].second, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(tiled[k].mean, whole[k].mean, rtol=1e-3, atol=1e-5)
+
+
 def test_parts_are_zero_where_they_should_be(network: LossNetwork) -> None:
     losses, _ = objective(network, WHOLE)(image(290, 330))
     assert losses.content == 0

@@ -18,11 +18,11 @@ from PIL import Image
 
 from conftest import loss_network, picture
 from impasto.cli import main
-from impasto.config import OptimizeConfig
+from impasto.config import OptimizeConfig, PaintingText
 from impasto.errors import ImageError, ImpastoError, OptimizationError, WeightsError
 from impasto.images import Picture, Pixels, read_image, read_picture
 from impasto.objective import Objective
-from impasto.optimize import OptimizeStep, PaintingText, Run, make_plan, optimize, plan, read_painting, sizes_of
+from impasto.optimize import OptimizeStep, Run, make_plan, optimize, plan, read_painting, sizes_of
 
 module = sys.modules["impasto.optimize"]
 
@@ -198,6 +198,35 @@ def test_colours_alpha_and_size_are_as_everywhere(painter: Painter, world: Path)
 
 
 # ------------------------------------------------------------------------------------------------- interruptions
+
+
+def test_a_state_of_other_files_is_told(painter: Painter) -> None:
+    own = painter.folder / "own.png"
+    picture(own, 90, 100, 50)
+    painter.run(stop=2, paintings=(str(own),))
+    picture(own, 90, 100, 51)
+    with pytest.raises(OptimizationError, match=r"own\.png is another file"):
+        painter.run(paintings=(str(own),))
+
+
+def test_what_fails_on_the_way_back_does_not_blame_the_state(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("not enough memory")
+
+    painter.run(stop=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "moments_of", fail)
+        with pytest.raises(OptimizationError, match="not enough memory"):
+            painter.run()
+    assert painter.run()[0].event == "resumed at iteration 2"
+
+
+def test_adams_rising_loss_is_its_own_way(painter: Painter) -> None:
+    settings: dict[str, Any] = {"optimizer": "adam", "style_weight": 0.005, "tv_weight": 0.0, "size": 48}
+    steps = painter.run(first_iterations=30, **settings)
+    assert not any(step.event for step in steps)
+    photo = np.asarray(Image.open(painter.world / "photo.png").resize((48, 36), Image.Resampling.LANCZOS))
+    assert abs(read_image(painter.folder / "a.png").mean() - photo.mean()) < 12
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -453,6 +482,19 @@ def test_a_wrong_command_is_one_line(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("impasto: ")
     assert message in last
+
+
+def test_a_painting_with_a_sign_in_its_name_is_not_written_over(
+    painter: Painter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = painter.folder / "a@b:2.png"
+    picture(strange, 60, 60, 4)
+    before = strange.read_bytes()
+    files = [str(painter.world / "photo.png"), f"{strange}:0.5", "-o", str(strange)]
+    with pytest.raises(SystemExit):
+        main(["optimize", *files])
+    assert "one of the files that are read" in capsys.readouterr().err
+    assert strange.read_bytes() == before
 
 
 def test_the_photo_and_paintings_are_not_written_over(painter: Painter, capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,6 +175,54 @@ def test_a_hostile_recipe_leads_to_no_other_folder(tmp_path: Path) -> None:
         find_files({"files": {name: hash_of(Path(name))}}, [tmp_path])
 
 
+def test_a_hostile_recipe_reads_nothing_that_it_does_not_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"photo": str(tmp_path / "photo.png"), "paintings": [str(tmp_path / "painting.png")], "init": "photo"}
+    made = write({"engine": "optimize", "settings": settings | {"loss_network": []}, "files": {}, "impasto": "0"})
+    with pytest.raises(SystemExit):
+        main(["redo", str(made), "-o", "out.png"])
+    assert "the recipe is not one of this program's" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"size": None}, {"seed": 1.5}, {"iterations": 2.5}, {"save_every": 1}, {"resume": True}, {"size": "9"}]
+)
+def test_settings_of_the_wrong_kind_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: dict[str, Any]
+) -> None:
+    settings = {"photo": "photo.png", "paintings": ["painting.png"], "init": "photo", "loss_network": []} | wrong
+    files = {name: hash_of(tmp_path / name) for name in ("photo.png", "painting.png")}
+    made = write({"engine": "optimize", "settings": settings, "files": files, "impasto": "0.1.0.dev0"})
+    assert f"program's ({next(iter(wrong))})" in fails(capsys, 2, "redo", made, "-o", "out.png")
+
+
+def test_a_painting_with_a_sign_in_its_name_is_found_again(tmp_path: Path) -> None:
+    loss_network(tmp_path / "vgg.safetensors", "3_1")
+    picture(tmp_path / "me@home:2.png", 70, 80, 3)
+    layers = ("--content-layers", "relu2_1", "--style-layers", "relu1_1", "--loss-network", "vgg.safetensors")
+    small = ("--size", 48, "--min-size", 48, "--first-iterations", 2)
+    run("optimize", "photo.png", "me@home:2.png", "-o", "one.png", *small, *layers)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "me@home:2.png").rename(tmp_path / "there" / "me@home:2.png")
+    run("redo", "one.png", "-o", "two.png", "--files", "there")
+    np.testing.assert_array_equal(read_image("one.png"), read_image("two.png"))
+
+
+def test_a_mask_of_the_photos_name_costs_only_the_recipe(colors: Path) -> None:
+    Path("masks").mkdir()
+    Image.new("L", (60, 48), 99).save("masks/photo.png")
+    run("stylize", "photo.png", "--style", f"{colors}:red", "--mask", "masks/photo.png", "-o", "one.png")
+    with pytest.raises(ImageError, match="holds no recipe"):
+        read_recipe(Path("one.png"))
+
+
+def test_quality_is_told_where_it_cannot_be_had(colors: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("stylize", "photo.png", "--style", f"{colors}:red", "-o", "one.png")
+    capsys.readouterr()
+    assert "quality is 0" in fails(capsys, 2, "redo", "one.png", "-o", "two.jpg", "--quality", 0)
+
+
 def test_two_files_of_one_name_are_told_apart_before_the_work() -> None:
     Path("other").mkdir()
     picture(Path("other/photo.png"), 20, 20, 5)
@@ -192,9 +240,7 @@ def test_another_version_is_told(colors: Path, capsys: pytest.CaptureFixture[str
     assert "made by version 9.9" in capsys.readouterr().err
 
 
-def test_standard_input_has_no_recipe_and_the_sources_are_not_written_over(
-    colors: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_sources_are_not_written_over(colors: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("stylize", "photo.png", "--style", f"{colors}:red", "-o", "one.png")
     capsys.readouterr()
     assert "one of the files that are read" in fails(capsys, 2, "redo", "one.png", "-o", "one.png")

@@ -5,12 +5,11 @@ the square root of two, and a large picture goes by tiles (see objective.py).
 """
 
 import contextlib
-import io
 import logging
 import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.colors import keep_colors
-from impasto.config import OptimizeConfig, parse_weighted, to_json
+from impasto.config import OptimizeConfig, PaintingText, parse_weighted, to_json
 from impasto.devices import pick_device, pick_precision
 from impasto.downloads import Progress
 from impasto.errors import ImageError, OptimizationError
@@ -28,7 +27,7 @@ from impasto.files import atomic_write
 from impasto.images import Picture, Pixels, read_image, read_mask, read_picture, resize, write_image
 from impasto.lbfgs import LBFGS
 from impasto.networks.vgg import LossNetwork
-from impasto.networks.weights import load_loss_network, locate
+from impasto.networks.weights import ASSETS, load_loss_network, locate
 from impasto.objective import Losses, Objective, Target, moments_of
 from impasto.recipes import hash_of, make_recipe, with_recipe
 from impasto.targets import NARROWEST, scale_to, to_tensor
@@ -43,6 +42,8 @@ ASTRAY = 4.0
 """Loss over the lowest at a size at which L-BFGS returns there and forgets what led it away."""
 PROBE = 128
 """Side in pixels of the picture on which time and memory are measured."""
+LEFT_OUT = ("resume", "save_every", "memory")
+"""Settings that a recipe does without: they do not change the picture."""
 STARTS = ("photo", "noise", "grey", "style")
 """Of the first size, beside a picture of one's own."""
 FREE_TO_CHANGE = frozenset({"output", "resume", "save_every", "memory", "device", "precision"})
@@ -155,7 +156,7 @@ def recipe_of(config: OptimizeConfig) -> dict[str, Any]:
     parsed = [PaintingText.parse(text) for text in config.paintings]
     files = [config.photo, *(Path(path) for text in parsed for path in text.files)]
     settings = to_json(config)
-    for key in ("output", "resume", "save_every", "memory"):
+    for key in ("output", *LEFT_OUT):
         del settings[key]
     settings["photo"] = config.photo.name
     settings["paintings"] = [str(text.named(lambda path: Path(path).name)) for text in parsed]
@@ -172,73 +173,21 @@ def config_of(recipe: Mapping[str, Any], files: Mapping[str, Path], output: Path
     """Settings of a recipe, whose files are found; raises ValueError where they are none."""
 
     def path(name: str) -> str:
-        return str(files.get(name, name))
+        return str(files[name])  # no other file: a recipe may be a stranger's
 
-    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["settings"].items()}
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in recipe["settings"].items()}
     try:
-        settings["paintings"] = tuple(str(PaintingText.parse(text).named(path)) for text in settings["paintings"])
-        settings["loss_network"] = tuple(map(path, settings["loss_network"]))
-        settings["init"] = path(settings["init"])
-        return OptimizeConfig(Path(path(settings.pop("photo"))), settings.pop("paintings"), output=output, **settings)
+        paintings = (PaintingText.parse(text, files.__contains__) for text in given.pop("paintings"))
+        settings: dict[str, Any] = {"paintings": tuple(str(text.named(path)) for text in paintings)}
+        settings["loss_network"] = tuple(k if k in ASSETS else path(k) for k in given.pop("loss_network"))
+        settings["init"] = init if (init := given.pop("init")) in STARTS else path(init)
+        settings["photo"] = Path(path(given.pop("photo")))
+        kinds = {f.name: type(f.default) for f in fields(OptimizeConfig) if f.name not in {"output", *LEFT_OUT}}
+        if wrong := [k for k, value in given.items() if type(value) is not kinds.get(k)]:
+            raise ValueError(f"the recipe is not one of this program's ({', '.join(wrong)})")
+        return OptimizeConfig(output=output, resume=False, **settings, **given)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the recipe is not one of this program's ({error})") from error
-
-
-@dataclass(frozen=True, slots=True)
-class PaintingText:
-    """What ``a.jpg:0.7@photo-mask.png@painting-mask.png`` says, of which all but the file may be left out."""
-
-    source: str
-    weight: float = 1.0
-    mask: str = ""
-    own_mask: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> "PaintingText":
-        """From the text; raises ValueError for another one."""
-        first, mask, own_mask, *rest = [*parts_of(text), "", ""]
-        source, weight = weighted(first)
-        if any(rest) or not 0 < weight < float("inf"):
-            raise ValueError(
-                f"paintings has {text!r}; write a.jpg, a.jpg:0.7 or a.jpg:0.7@photo-mask.png@painting-mask.png"
-            )
-        return cls(source, weight, mask, own_mask)
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.weight!r}@{self.mask}@{self.own_mask}".rstrip("@")
-
-    @property
-    def files(self) -> list[str]:
-        """Paths of the painting and its masks."""
-        return [path for path in (self.source, self.mask, self.own_mask) if path]
-
-    def named(self, name: Callable[[str], str]) -> "PaintingText":
-        """The same with other paths."""
-        return replace(
-            self,
-            source=name(self.source),
-            mask=self.mask and name(self.mask),
-            own_mask=self.own_mask and name(self.own_mask),
-        )
-
-
-def parts_of(text: str) -> list[str]:
-    """Parts of a text between its @, but for those in the names of files that there are."""
-    parts = text.split("@")
-    for count in range(len(parts), 1, -1):
-        first = "@".join(parts[:count])
-        if Path(weighted(first)[0]).is_file():
-            return [first, *(parts_of("@".join(parts[count:])) if parts[count:] else [])]
-    return [parts[0], *(parts_of("@".join(parts[1:])) if parts[1:] else [])]
-
-
-def weighted(text: str) -> tuple[str, float]:
-    """``a.jpg:0.7`` -> ``a.jpg``, 0.7; a file of the whole name goes before."""
-    source, colon, number = text.rpartition(":")
-    try:
-        return (source, float(number)) if colon and not Path(text).is_file() else (text, 1.0)
-    except ValueError:
-        return text, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +246,8 @@ class Run:
         self.place = self.iteration = self.count = 0
         self.seconds, self.saved = 0.0, time.monotonic()
         self.optimizer: LBFGS | torch.optim.Adam = LBFGS(self.plan.history)
+        self.averaged = 0
+        """Pictures in Adam's average."""
         self.losses: dict[str, float] = {}
         """Lowest at the size that was last."""
         self.recipe = recipe_of(config)  # now, so that what it cannot tell of is said before the work
@@ -358,11 +309,17 @@ class Run:
         self.values = self.values.contiguous()
         self.best, self.lowest = self.values.clone(), math.inf
         self.average = torch.zeros_like(self.values) if self.config.optimizer == "adam" else None
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with an optimiser that remembers nothing."""
         self.optimizer = (
             LBFGS(self.plan.history)
             if self.config.optimizer == "lbfgs"
             else torch.optim.Adam([self.values], self.config.learning_rate, betas=(0.9, 0.99))
         )
+        if self.average is not None:
+            self.average, self.averaged = torch.zeros_like(self.values), 0
 
     def target(self, painting: Painting, size: tuple[int, int]) -> Target:
         """What a painting asks of a picture of a size."""
@@ -416,10 +373,9 @@ class Run:
         bad = not (math.isfinite(losses.total) and bool(gradient.isfinite().all()))
         if bad and not math.isfinite(self.lowest):
             raise OptimizationError("the loss is not a number from the start; try --precision float32 or other weights")
-        if bad or losses.total > ASTRAY * self.lowest:
+        if bad or (self.config.optimizer == "lbfgs" and losses.total > ASTRAY * self.lowest):
             self.values.copy_(self.best)
-            if isinstance(self.optimizer, LBFGS):
-                self.optimizer = LBFGS(self.plan.history)
+            self.restart()
             return f"went astray (loss {losses.total:.3g}): back to the best picture, {self.lowest:.3g}"
         if losses.total < self.lowest:
             self.best.copy_(self.values)
@@ -433,13 +389,14 @@ class Run:
             self.values.clamp_(0, 1)
         if self.average is not None:
             self.average.lerp_(self.values, 1 - self.config.average_decay)
+            self.averaged += 1
         return ""
 
     def result(self) -> Tensor:
         """Picture (1, 3, H, W) so far: Adam's average, L-BFGS's best."""
-        if self.average is None or not self.iteration:
+        if self.average is None or not self.averaged:
             return self.best
-        return self.average / (1 - self.config.average_decay**self.iteration)
+        return self.average / (1 - self.config.average_decay**self.averaged)
 
     def grow(self) -> None:
         """Leave a size, with its picture enlarged to the next one."""
@@ -447,6 +404,7 @@ class Run:
         self.place, self.iteration = self.place + 1, 0
         if self.place == len(self.plan.sizes):
             self.values = self.best = result
+            self.averaged = 0
             return
         self.values = F.interpolate(result, self.plan.sizes[self.place], mode="bicubic", antialias=False)
         self.enter()
@@ -486,20 +444,20 @@ class Run:
             "best": self.best,
             "lowest": self.lowest,
             "average": self.average,
+            "averaged": self.averaged,
+            "files": self.recipe["files"] | self.recipe["networks"],
             "optimizer": self.optimizer.state_dict(),
             "losses": self.losses,
         }
 
     def save(self) -> None:
         """Write the state, whole or not at all; a full disk is no reason to stop."""
-        data = io.BytesIO()
-        torch.save(self.state(), data)
         self.saved = time.monotonic()
         try:
             with atomic_write(self.config.state) as stream:
-                stream.write(data.getbuffer())
-        except OSError as error:
-            log.warning("%s: cannot write the state (%s)", self.config.state, error.strerror)
+                torch.save(self.state(), stream)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer makes the latter of the former
+            log.warning("%s: cannot write the state (%s)", self.config.state, str(error).splitlines()[0])
 
     def resume(self) -> str:
         """Continue from the state, if there is one and it is wanted; says so."""
@@ -509,8 +467,8 @@ class Run:
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
             changed = differences(state["config"], to_json(self.config))
-            if not changed:
-                self.load(state)
+            files = self.recipe["files"] | self.recipe["networks"]
+            changed += [f"{name} is another file" for name, value in state["files"].items() if files.get(name) != value]
         except Exception as error:
             raise OptimizationError(
                 f"{path}: not a state of this program ({type(error).__name__}); remove it or pass --no-resume"
@@ -519,6 +477,7 @@ class Run:
             raise OptimizationError(
                 f"{path}: of a run with other settings ({'; '.join(changed)}); pass --no-resume to start afresh"
             )
+        self.load(state)
         return f"resumed at iteration {self.count}"
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -529,7 +488,8 @@ class Run:
         if self.place < len(self.plan.sizes):
             self.enter()
             self.optimizer.load_state_dict(state["optimizer"])
-        self.best, self.lowest, self.average = state["best"], state["lowest"], state["average"]
+        self.best, self.lowest = state["best"], state["lowest"]
+        self.average, self.averaged = state["average"], state["averaged"]
 
     def close(self) -> None:
         """Save what is not finished, unless an interrupt tore a step."""

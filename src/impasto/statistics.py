@@ -53,5 +53,5 @@ def sums(features: Tensor, weights: Tensor | None = None, *, cross: bool = True)
     weighted = f if weights is None else f * weights.flatten()[:, None].to(f.dtype)
     if not cross:
         return weighted.float().sum(0), (weighted * f).float().sum(0)
-    second = gram(features)[0] * len(f) if weights is None else weighted.T @ f
+    second = gram(features)[0].float() * len(f) if weights is None and len(f) else weighted.T @ f
     return weighted.float().sum(0), second.float()

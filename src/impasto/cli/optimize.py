@@ -1,6 +1,7 @@
 """``impasto optimize``."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -8,7 +9,7 @@ from cyclopts import Parameter
 from impasto.cli.app import app, needs_extra
 from impasto.cli.console import download_bar, follow, printable
 from impasto.cli.outputs import check_picture_target
-from impasto.config import OptimizeConfig
+from impasto.config import OptimizeConfig, PaintingText
 
 if TYPE_CHECKING:
     from impasto.optimize import OptimizeStep, Plan
@@ -29,8 +30,9 @@ def optimize(settings: Annotated[OptimizeConfig, Parameter(name="*")]) -> int:
         Everything that decides the picture.
 
     """
-    files = [part.rpartition(":")[0] or part for text in settings.paintings for part in text.split("@")]
-    check_picture_target("--output", settings.output, settings.photo, *map(type(settings.photo), files))
+    files = [file for text in settings.paintings for file in PaintingText.parse(text).files]
+    read = (settings.photo, *map(Path, (*files, settings.init, *settings.loss_network)))
+    check_picture_target("--output", settings.output, *read)
     with needs_extra("train"):
         from impasto.optimize import optimize as run
         from impasto.optimize import plan

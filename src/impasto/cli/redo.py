@@ -44,6 +44,8 @@ def redo(
     from impasto.styles import zoo
 
     check_picture_target("--output", output, picture)
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}; it must be from 1 to 100")
     recipe = read_recipe(picture)
     found = find_files(recipe, [*files, picture.parent, Path(), zoo()])
     check_picture_target("--output", output, *found.values())
@@ -56,6 +58,8 @@ def redo(
         return 0
     with needs_extra("train"):
         from impasto.optimize import config_of, optimize
+    if quality is not None:
+        raise ValueError("quality is for pictures that impasto stylize made")
     config = config_of(recipe, found, output)
     return follow(optimize(config), show, output, config.state)
 

@@ -93,7 +93,7 @@ def stylize(
         try:
             picture = read_source(job.source)
             painted = impasto.stylize(picture, loaded, device=device, precision=precision, **options)
-            if job.source != STREAM:
+            if job.source.is_file() and not (mask and mask.name == job.source.name):  # what has a name to be found by
                 recipe = recipe_of(job.source, loaded, mask, settings)
                 painted = replace(painted, exif=with_recipe(painted.exif, recipe))
             write_target(job.target, painted, quality)
