@@ -24,6 +24,7 @@ from impasto.images import Picture, Pixels, read_image, read_picture
 from impasto.objective import Objective
 from impasto.optimize import OptimizeStep, Run, make_plan, optimize, plan, read_painting, sizes_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 module = sys.modules["impasto.optimize"]
 
 
@@ -36,14 +37,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture(folder / f"{name}.png", 90, 100, seed)
     loss_network(folder / "vgg.safetensors", "3_1")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass

@@ -99,6 +99,17 @@ def test_metadata_is_kept_beside_a_recipe_and_an_old_one_is_not(colors: Path) ->
     assert read_recipe(Path("two.jpg"))["settings"]["weights"] == {"blue": 1.0}
 
 
+def test_a_recipe_gives_way_to_metadata_that_fill_a_jpeg(colors: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a" * 64_500
+    Image.open("photo.png").save("photo.jpg", exif=exif)
+    run("stylize", "photo.jpg", "--style", f"{colors}:red", "-o", "one.jpg")
+    with Image.open("one.jpg") as image:
+        assert image.getexif()[0x010E] == "a" * 64_500
+    with pytest.raises(ImageError, match="holds no recipe"):
+        read_recipe(Path("one.jpg"))
+
+
 def write(value: Any, name: str = "made.png") -> Path:
     exif = Image.Exif()
     exif[EXIF_IFD] = {USER_COMMENT: value if isinstance(value, bytes) else RECIPE_MARK + json.dumps(value).encode()}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from impasto.images import resize
 from impasto.sheets import GAP, LABEL, matrix, sheet
 from impasto.styles import load_style
 
@@ -40,9 +41,9 @@ def test_sheet_has_the_photo_and_each_style_with_its_name(colors: Path, noise: C
 
 
 def test_matrix_has_strength_to_the_right_and_stroke_downwards(colors: Path, noise: Callable[..., Pixels]) -> None:
-    photo = noise(400, 800)[:50, :100] // 8 + 100  # whose share survives that it is painted larger
+    photo = resize(noise(5, 10) // 4 + 90, (50, 100))  # smooth, since it is painted larger and reduced
     drawn = matrix(photo, load_style(f"{colors}:red"), strengths=(0.5, 1.0), strokes=(0.05, 0.1, 0.2))
     for row, color in enumerate(((200, 0, 0), (220, 40, 0), (240, 80, 0))):
         assert abs(cell(drawn, photo, row, 1).astype(int) - color).max() <= 1
         half = photo / 2 + np.array(color) / 2
-        assert abs(cell(drawn, photo, row, 0) - half).max() <= 3
+        assert abs(cell(drawn, photo, row, 0) - half).max() <= 2

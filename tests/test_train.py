@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from impasto.styles import StyleSpec, load_style
 from impasto.targets import to_tensor
 from impasto.train import MAX_ROLLBACKS, Run, middle, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 module = sys.modules["impasto.train"]
 LAYERS = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1", "relu3_1")}
 SAMPLE_SIDE = 96
@@ -52,14 +53,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         picture(folder / "photos" / f"{i}.png", 48, 64 - 4 * i, i)
     loss_network(folder / "vgg.safetensors", "3_1")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @dataclass

@@ -25,7 +25,7 @@ _KEPT_TAGS = (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x013C, 0x8298)
 _DROPPED_EXIF_TAGS = frozenset(
     (0x927C, 0xA002, 0xA003, 0xA005, 0x9214, 0xA214, 0xA20E, 0xA20F, 0xA210, 0x9101, 0x9102, 0xA001, 0xA500, 0xA420)
 )
-_MAX_EXIF_BYTES = 65_000  # a JPEG segment holds 65,533
+MAX_EXIF_BYTES = 65_000  # a JPEG segment holds 65,533
 
 
 def read_exif(image: Image.Image) -> tuple[int, bytes]:
@@ -50,7 +50,7 @@ def _true_exif(tags: Image.Exif) -> bytes:
     if place := tags.get_ifd(GPS_IFD):
         kept[GPS_IFD] = place
     block = kept.tobytes() if len(kept) else b""
-    return block if len(block) <= _MAX_EXIF_BYTES else b""
+    return block if len(block) <= MAX_EXIF_BYTES else b""
 
 
 def split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

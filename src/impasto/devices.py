@@ -1,8 +1,21 @@
 """Where PyTorch computes, and in which type."""
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
-from impasto.errors import DeviceError
+from impasto.errors import DeviceError, ImpastoError
+
+
+@contextlib.contextmanager
+def torch_failures(kind: type[ImpastoError], remedy: str) -> Iterator[None]:
+    """Turn what PyTorch raises where memory or a device fails into one error of a kind, with what to try."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise kind(f"PyTorch failed ({reason}); try {remedy}") from error
 
 
 def pick_device(device: str) -> str:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from impasto.colors import keep_colors
 from impasto.config import OptimizeConfig, PaintingText, parse_weighted, to_json
-from impasto.devices import pick_device, pick_precision
+from impasto.devices import pick_device, pick_precision, torch_failures
 from impasto.downloads import Progress
 from impasto.errors import ImageError, OptimizationError
 from impasto.files import atomic_write
@@ -141,14 +141,9 @@ def plan(config: OptimizeConfig, *, progress: Progress | None = None) -> Plan:
         return Run(config, progress).plan
 
 
-@contextlib.contextmanager
-def translated() -> Generator[None]:
-    """Turn what PyTorch raises where memory or a device fails into one OptimizationError."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise OptimizationError(f"PyTorch failed ({reason}); try a smaller --size or --memory") from error
+def translated() -> contextlib.AbstractContextManager[None]:
+    """What turns PyTorch's failures into one OptimizationError."""
+    return torch_failures(OptimizationError, "a smaller --size or --memory")
 
 
 def recipe_of(config: OptimizeConfig) -> dict[str, Any]:

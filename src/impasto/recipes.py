@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 import impasto
-from impasto.decoding import EXIF_IFD, GPS_IFD, RECIPE_MARK, USER_COMMENT
+from impasto.decoding import EXIF_IFD, GPS_IFD, MAX_EXIF_BYTES, RECIPE_MARK, USER_COMMENT
 from impasto.errors import ImageError
 
 ENGINES = ("stylize", "optimize")
@@ -47,7 +47,7 @@ def hash_of(path: Path) -> str:
 
 
 def with_recipe(exif: bytes, recipe: Mapping[str, Any]) -> bytes:
-    """EXIF block of a picture, with a recipe in it."""
+    """EXIF block of a picture, with a recipe in it; without where a JPEG could not hold both."""
     tags = Image.Exif()
     if exif:
         tags.load(exif)
@@ -56,7 +56,8 @@ def with_recipe(exif: bytes, recipe: Mapping[str, Any]) -> bytes:
     for tag, directory in directories.items():
         if directory:
             tags[tag] = directory
-    return tags.tobytes()
+    block = tags.tobytes()
+    return block if len(block) <= MAX_EXIF_BYTES else exif
 
 
 def read_recipe(path: Path) -> dict[str, Any]:

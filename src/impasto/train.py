@@ -11,7 +11,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from impasto.config import TrainConfig, to_json
-from impasto.devices import pick_device, pick_precision
+from impasto.devices import pick_device, pick_precision, torch_failures
 from impasto.downloads import Progress
 from impasto.errors import ImageError, StyleError, TrainingError
 from impasto.export import Network, export_style, load_trainable, make_spec
@@ -92,14 +92,9 @@ def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator
     export_style(run.average, config.output, run.spec())
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn what PyTorch raises where memory or a device fails into one TrainingError."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise TrainingError(f"PyTorch failed ({reason}); try a smaller --batch-size or --image-size") from error
+def translated() -> contextlib.AbstractContextManager[None]:
+    """What turns PyTorch's failures into one TrainingError."""
+    return torch_failures(TrainingError, "a smaller --batch-size or --image-size")
 
 
 class Run:
