@@ -71,6 +71,7 @@ def test_rows_have_a_learning_rate_of_their_own() -> None:
     net = StyleNet(widths=(4, 6), blocks=1, rows=3)
     made = optimizers(net, 0.1, "muon")
     assert [type(optimizer) for optimizer in made] == [Muon, torch.optim.Adam, torch.optim.Adam]
+    assert [optimizer.param_groups[0]["lr"] for optimizer in made] == [0.1, 0.1, 0.1 * ROWS]
     for optimizer in made:
         set_rate(optimizer, 0.02)
     rates = {p: group["lr"] for optimizer in made for group in optimizer.param_groups for p in group["params"]}

@@ -70,8 +70,9 @@ def optimizers(net: nn.Module, lr: float, kind: str) -> list[torch.optim.Optimiz
     made: list[torch.optim.Optimizer] = []
     for optimizer, names, factor in kinds:
         if weights := [p for name, p in trained.items() if name in names]:
-            made.append(optimizer(weights, lr * factor))
+            made.append(optimizer(weights, lr))
             made[-1].param_groups[0]["factor"] = factor
+            set_rate(made[-1], lr)
     return made
 
 
