@@ -66,6 +66,12 @@ def test_number_out_of_range_is_named_with_its_value_and_the_range(name: str, va
     assert refused(**{name: value}).startswith(f"{name} is {bad}; it must be from ")
 
 
+@pytest.mark.parametrize("factor", [0.0, -1.0, math.nan, math.inf])
+def test_emphasis_is_of_a_painting_and_above_0(factor: float) -> None:
+    assert refused(emphasis={"p": factor}) == f"emphasis of p is {factor}; it must be above 0, at most 1000000"
+    assert refused(emphasis={"b": 2.0}) == "emphasis is of b; the paintings are p"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -1,6 +1,7 @@
 """Training: that it learns, survives whatever happens to it and says what it did, in a world of a few pictures."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import logging
@@ -789,6 +790,11 @@ def test_a_style_that_lags_weighs_more(trainer: Trainer, paintings: tuple[Path, 
     run.style_losses = torch.tensor([3.0, 1.0])
     styles = [run.total(losses, torch.tensor([i, i])).item() for i in range(2)]
     assert styles == pytest.approx([2 * 1.5**0.5, 2 * 0.5**0.5])
+    emphatic = Run(dataclasses.replace(run.config, emphasis={"second": 4.0}))
+    emphatic.style_losses = run.style_losses
+    assert [emphatic.total(losses, torch.tensor([i, i])).item() for i in range(2)] == pytest.approx(
+        [styles[0], 4 * styles[1]]
+    )
     run.step_count = 1000
     for _ in range(500):
         run.note(torch.tensor([0.25]), torch.tensor([1]))

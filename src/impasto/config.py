@@ -130,6 +130,8 @@ class TrainConfig:
     """Weight of the content loss."""
     style_weight: tuple[float, ...] = (10.0, 5.0)
     """Weight of the style loss; of several, as of image sizes, each has an equal share of the run."""
+    emphasis: dict[str, float] = field(default_factory=dict)
+    """Factor of a style's style loss, by its painting's stem: --emphasis.starry 2; a run may continue with another."""
     tv_weight: float = 0.02
     """Weight of the total variation, relative to the painting's own."""
     content_layers: tuple[str, ...] = ("relu3_1", "relu4_1")
@@ -184,6 +186,12 @@ class TrainConfig:
                 raise ValueError(f"{name} is empty; it needs a value")
         check_range(self, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
         check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "warmup_steps")
+        stems = [path.stem for path in self.paintings]
+        for stem, factor in self.emphasis.items():
+            if stem not in stems:
+                raise ValueError(f"emphasis is of {stem}; the paintings are {', '.join(stems)}")
+            if not 0 < factor <= 1e6:
+                raise ValueError(f"emphasis of {stem} is {factor}; it must be above 0, at most 1000000")
         check_range(self, 0, 1 - 1e-9, "average_decay")
         check_range(self, 1e-12, 1e12, "learning_rate", "gradient_clip", "epochs", "minutes")
         check_range(self, 1, 1e12, "steps")

@@ -49,7 +49,7 @@ HASTE = 0.5
 """Power of a style's loss over the mean of all styles' that its weight is: a style that lags gets more."""
 FREE_TO_CHANGE = frozenset(
     {"output", "checkpoint_dir", "resume", "validation", "log_interval", "sample_interval", "checkpoint_interval"}
-    | {"tensorboard", "device", "precision", "steps", "epochs", "minutes", "photos", "about"}
+    | {"tensorboard", "device", "precision", "steps", "epochs", "minutes", "photos", "about", "emphasis"}
 )
 """Settings that may differ between the run that left a checkpoint and the one that continues it."""
 MOVABLE = frozenset({"paintings", "loss_network", "base"})
@@ -115,6 +115,7 @@ class Run:
         self.total_steps = count_steps(config, len(self.photos))
         self.step_count = self.images = 0
         self.style_losses = torch.ones(len(config.paintings))
+        self.emphasis = torch.tensor([config.emphasis.get(path.stem, 1.0) for path in config.paintings])
         self.figures: dict[str, dict[str, float]] = {}
         self.rollbacks = self.reached = 0  # in a row, without going beyond the step that the first of them reached
         self.seconds = 0.0
@@ -230,10 +231,10 @@ class Run:
         return self.targets.losses(painted, image, rows)
 
     def total(self, losses: Mapping[str, Tensor], styles: Tensor) -> Tensor:
-        """Weighted sum of the losses; the styles `styles` (N,) that lag behind weigh more."""
+        """Weighted sum of the losses; of the styles `styles` (N,) those that lag behind weigh more."""
         c = self.config
-        lag = (self.style_losses / self.style_losses.mean()) ** HASTE
-        style = self.now(c.style_weight) * lag[styles].to(self.device) * losses["style"]
+        weights = self.emphasis * (self.style_losses / self.style_losses.mean()) ** HASTE
+        style = self.now(c.style_weight) * weights[styles].to(self.device) * losses["style"]
         return (c.content_weight * losses["content"] + style + c.tv_weight * losses["tv"]).mean()
 
     def note(self, losses: Tensor, styles: Tensor) -> None:
