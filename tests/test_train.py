@@ -775,13 +775,14 @@ def test_a_palette_resumes_exactly(trainer: Trainer, paintings: tuple[Path, ...]
 def test_a_palette_is_written_and_paints_each_of_its_styles(
     world: Path, tmp_path: Path, paintings: tuple[Path, ...]
 ) -> None:
-    about = {"first": {"name": "one", "title": "Number one"}}
+    about = {"first": {"name": "one", "title": "Number one", "strength": "0.9", "stroke": "48"}}
     Trainer(world, tmp_path).run("mine", **of_a_palette(paintings, steps=8, learning_rate=0.02, about=about))
     photo = read_image(world / "photos" / "0.png")
     painted = [stylize(photo, f"{tmp_path / 'mine.onnx'}:{name}") for name in ("one", "second")]
     assert np.abs(painted[0].astype(int) - painted[1]).mean() > 1
     entry = load_style(f"{tmp_path / 'mine.onnx'}:one").spec.entries[0]
     assert (entry.name, entry.title, entry.strokes) == ("one", "Number one", (48, 64))
+    assert (entry.strength, entry.stroke) == (0.9, 48)
 
 
 def test_a_style_that_lags_weighs_more(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
@@ -888,6 +889,15 @@ def test_a_network_of_one_style_goes_on_from_its_base(trainer: Trainer, tiny: Pa
 def test_what_is_said_of_a_painting_that_is_none_is_told(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
     with pytest.raises(ValueError, match="about is of third; the paintings are first, second"):
         trainer.run(**of_a_palette(paintings, about={"third": {"title": "T"}}))
+    for key, value, allowed in [
+        ("strength", "1.1", "from 0 to 1"),
+        ("strength", "nan", "from 0 to 1"),
+        ("strength", "much", "from 0 to 1"),
+        ("stroke", "50", "one of 48, 64"),
+        ("stroke", "broad", "one of 48, 64"),
+    ]:
+        with pytest.raises(ValueError, match=f"^about of first has the {key} {value}; it must be {allowed}$"):
+            trainer.run(**of_a_palette(paintings, about={"first": {"stroke": "48", key: value}}))
     with pytest.raises(ValueError, match="about of first has colour; it may have name, title, artist, year, rights"):
         trainer.run(**of_a_palette(paintings, about={"first": {"colour": "T"}}))
     for name in ("", "a,b", "1889", "../x"):

@@ -100,7 +100,8 @@ class TrainConfig:
     output: Annotated[Path, Parameter(alias="-o")]
     """Style file to write, .onnx."""
     about: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Name, title, artist, year and rights of a style, by its painting's stem: --about.starry.title "Starry Night"."""
+    """Of a style, by its painting's stem: name, title, artist, year, rights, recommended strength and stroke (one of
+    style_size). --about.starry.title "Starry Night"."""
 
     architecture: Literal["StyleNet", "TransformerNet"] = "StyleNet"
     """Network that is trained: our own of many styles with strength and stroke, or Johnson's of one style."""

@@ -32,7 +32,7 @@ from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
 from impasto.palette import extended
 from impasto.photos import Crops, Photo, Prefetch, find_photos
-from impasto.styles import StyleEntry, StyleSpec, find_style, is_name, load_file
+from impasto.styles import StyleEntry, StyleSpec, find_style, is_name, is_number, load_file
 from impasto.targets import Targets, draw, scale_to, to_tensor
 
 DEFAULT_STEPS = 8000
@@ -396,7 +396,7 @@ def make_entries(config: TrainConfig) -> tuple[StyleEntry, ...]:
     if unknown := sorted(config.about.keys() - set(stems)):
         raise ValueError(f"about is of {', '.join(unknown)}; the paintings are {', '.join(stems)}")
     strokes = config.style_size if config.architecture == "StyleNet" else ()
-    allowed = ("name", "title", "artist", "year", "rights")
+    allowed = ("name", "title", "artist", "year", "rights", "strength", *(["stroke"] if strokes else []))
     entries = []
     for stem in stems:
         about = {"name": stem if len(stems) > 1 else config.output.stem} | config.about.get(stem, {})
@@ -407,10 +407,26 @@ def make_entries(config: TrainConfig) -> tuple[StyleEntry, ...]:
                 f"about of {stem} has the name {about['name']!r}, which --style could not ask for; "
                 f"give one of letters, digits, hyphens and spaces by --about.{stem}.name"
             )
-        entries.append(dataclasses.replace(StyleEntry(**about), strokes=strokes))  # type: ignore[arg-type]
+        values = about | recommended(stem, about, strokes)
+        entries.append(StyleEntry(**values, strokes=strokes))  # type: ignore[arg-type]
     if len({entry.name for entry in entries}) < len(entries):
         raise ValueError(f"paintings have one name twice: {', '.join(entry.name for entry in entries)}")
     return tuple(entries)
+
+
+def recommended(stem: str, about: Mapping[str, str], strokes: Sequence[int]) -> dict[str, float]:
+    """Strength and stroke that are recommended for the style of `stem`, where `about` has them."""
+    found: dict[str, float] = {}
+    if "strength" in about:
+        if not is_number(about["strength"]) or not 0 <= float(about["strength"]) <= 1:
+            raise ValueError(f"about of {stem} has the strength {about['strength']}; it must be from 0 to 1")
+        found["strength"] = float(about["strength"])
+    if "stroke" in about:
+        sizes = {str(size): size for size in strokes}
+        if about["stroke"] not in sizes:
+            raise ValueError(f"about of {stem} has the stroke {about['stroke']}; it must be one of {', '.join(sizes)}")
+        found["stroke"] = sizes[about["stroke"]]
+    return found
 
 
 def check_crops(config: TrainConfig, spec: StyleSpec) -> None:
