@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from impasto.networks.vgg import VGG, LossNetwork
+from impasto.statistics import gram
 
 VGG16 = "1_1 1_2 P 2_1 2_2 P 3_1 3_2 3_3 P 4_1 4_2 4_3 P 5_1 5_2 5_3"
 VGG19 = "1_1 1_2 P 2_1 2_2 P 3_1 3_2 3_3 3_4 P 4_1 4_2 4_3 4_4 P 5_1 5_2 5_3 5_4"
@@ -123,6 +125,24 @@ def test_projections_are_used_and_do_not_change_what_follows() -> None:
     assert plain["relu1_1"].shape[1] == 5
 
 
+@pytest.mark.parametrize("width", [64, 4])  # more than the convolution's 5 channels, and fewer
+def test_linear_projections_are_thinned_to_what_distances_see(width: int) -> None:
+    state = random_state("vgg19", last="2_1")
+    plain = VGG("vgg19", state)(photo(), ["relu1_1", "relu2_1"])
+    state["linear1_1.weight"], state["linear1_1.bias"] = torch.randn(width, 5, 1, 1), torch.randn(width)
+    whole, thin = (VGG("vgg19", state, thin=flag) for flag in (False, True))
+    assert whole.compressed
+    assert thin.compressed
+    one, other = (whole(image, ["relu1_1"])["relu1_1"] for image in (photo(), photo().flip(1)))
+    assert_same(one, F.conv2d(plain["relu1_1"], state["linear1_1.weight"], state["linear1_1.bias"]))
+    small, smaller = (thin(image, ["relu1_1"])["relu1_1"] for image in (photo(), photo().flip(1)))
+    assert small.shape == (*one.shape[:1], min(width, 6), *one.shape[2:])
+    torch.testing.assert_close((small - smaller).square().sum(1), (one - other).square().sum(1), rtol=1e-4, atol=1e-6)
+    before, after = (gram(a) - gram(b) for a, b in ((one, other), (small, smaller)))
+    assert after.square().sum().item() == pytest.approx(before.square().sum().item(), rel=1e-4)
+    assert torch.equal(thin(photo(), ["relu1_1", "relu2_1"])["relu2_1"], plain["relu2_1"])
+
+
 def test_unknown_layers_are_refused_with_the_known() -> None:
     network = VGG("vgg16", random_state("vgg16", last="1_2"))
     with pytest.raises(ValueError, match=re.escape("['relu3_4'] are not in this network; it has relu1_1, relu1_2")):
@@ -131,8 +151,9 @@ def test_unknown_layers_are_refused_with_the_known() -> None:
 
 @pytest.mark.parametrize("option", ["pooling", "padding"])
 def test_unknown_options_are_refused(option: str) -> None:
+    options: dict[str, Any] = {option: "min"}
     with pytest.raises(ValueError, match=f"{option} is 'min'; it must be "):
-        VGG("vgg16", random_state("vgg16"), **{option: "min"})
+        VGG("vgg16", random_state("vgg16"), **options)
 
 
 def test_weights_are_frozen_while_the_image_gets_a_gradient() -> None:

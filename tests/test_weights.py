@@ -270,9 +270,13 @@ def test_wrong_shapes_are_listed(tmp_path: Path) -> None:
     refused(state, tmp_path / "weights.pth", match)
 
 
-def test_a_projection_of_another_network_is_refused(tmp_path: Path) -> None:
-    state = prefixed(random_state()) | {"project2_1.weight": torch.zeros(4, 5, 1, 1), "project2_1.bias": torch.zeros(4)}
-    refused(state, tmp_path / "weights.pth", r"project2_1\.weight is \(4, 5, 1, 1\), not \(4, 6, 1, 1\)$")
+@pytest.mark.parametrize("kind", ["project", "linear"])
+def test_a_projection_of_another_network_is_refused(tmp_path: Path, kind: str) -> None:
+    head = {f"{kind}2_1.weight": torch.zeros(4, 5, 1, 1), f"{kind}2_1.bias": torch.zeros(4)}
+    match = rf"{kind}2_1\.weight is \(4, 5, 1, 1\), not \(4, 6, 1, 1\)$"
+    refused(prefixed(random_state()) | head, tmp_path / "weights.pth", match)
+    nowhere = {f"{kind}9_1.weight": torch.zeros(4, 5, 1, 1), f"{kind}9_1.bias": torch.zeros(4)}
+    refused(prefixed(random_state()) | nowhere, tmp_path / "weights.pth", f"{kind}9_1 has no place")
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:

@@ -26,13 +26,20 @@ class VGG(nn.Module):
     """Features of a VGG by layer name (`relu1_1` ... `relu5_4`); widths and depth are read from the weights.
 
     `state`: ``conv<b>_<c>.weight``, ``.bias`` from conv1_1 down to any depth; optionally ``normalize.*`` (1x1, default
-    ImageNet's mean and deviation) and ``project<b>_1.*`` (1x1 and ReLU, a compressed network's map to VGG-19's widths).
-    `pooling`: ``max``, or ``avg`` as Gatys et al. 2015 preferred. `padding`: ``reflect`` has no dark border in the
-    features; ``zeros`` is what the published weights were trained with.
+    ImageNet's mean and deviation) and a compressed network's map to VGG-19's widths: ``project<b>_1.*`` (1x1 and ReLU)
+    or ``linear<b>_1.*`` (1x1), which with `thin` is replaced by one to the fewest channels that leave all distances,
+    of features and of their Gram matrices, as they are. `pooling`: ``max``, or ``avg`` as Gatys et al. 2015 preferred.
+    `padding`: ``reflect`` leaves features no dark border; ``zeros`` is what the published weights were trained with.
     """
 
     def __init__(
-        self, architecture: str, state: Mapping[str, Tensor], *, pooling: str = "max", padding: str = "zeros"
+        self,
+        architecture: str,
+        state: Mapping[str, Tensor],
+        *,
+        pooling: str = "max",
+        padding: str = "zeros",
+        thin: bool = True,
     ) -> None:
         super().__init__()
         if pooling not in ("max", "avg"):
@@ -46,6 +53,9 @@ class VGG(nn.Module):
             self.add_module(f"conv{name}", conv(state, f"conv{name}", padding))
             if f"project{name}.weight" in state:
                 self.add_module(f"project{name}", conv(state, f"project{name}"))
+            elif f"linear{name}.weight" in state:
+                head = conv(state, f"linear{name}")
+                self.add_module(f"linear{name}", thinned(head) if thin else head)
         self.requires_grad_(False).eval()
 
     @property
@@ -56,7 +66,7 @@ class VGG(nn.Module):
     @property
     def compressed(self) -> bool:
         """Whether it is narrower than the published network, to whose widths it has projections."""
-        return any(name.startswith("project") for name, _ in self.named_children())
+        return any(name.startswith(("project", "linear")) for name, _ in self.named_children())
 
     def forward(self, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
         """RGB (N, 3, H, W) in [0, 1] -> features by layer; nothing below the deepest layer asked for is computed.
@@ -76,9 +86,14 @@ class VGG(nn.Module):
                 x = self.pool(x, 2)
             x = F.relu(self.get_submodule(f"conv{name}")(x))
             if f"relu{name}" in wanted:
-                head = self._modules.get(f"project{name}")
-                features[f"relu{name}"] = F.relu(head(x)) if head is not None else x
+                features[f"relu{name}"] = self.widened(name, x)
         return features
+
+    def widened(self, name: str, x: Tensor) -> Tensor:
+        """Features of a convolution through its projection, if it has one."""
+        if f"project{name}" in self._modules:
+            return F.relu(self.get_submodule(f"project{name}")(x))
+        return self.get_submodule(f"linear{name}")(x) if f"linear{name}" in self._modules else x
 
 
 def conv(state: Mapping[str, Tensor], name: str, padding: str = "zeros") -> nn.Conv2d:
@@ -90,6 +105,18 @@ def conv(state: Mapping[str, Tensor], name: str, padding: str = "zeros") -> nn.C
         layer.padding_mode = padding  # type: ignore[assignment]
     layer.load_state_dict({"weight": weight, "bias": bias}, assign=True)
     return layer
+
+
+@torch.no_grad()
+def thinned(head: nn.Conv2d) -> nn.Conv2d:
+    """1x1 convolution from C to at most C + 1 channels whose outputs have the products of those of `head`, C to many.
+
+    `head` is [W b] of [x; 1]. Of its QR decomposition Q only rotates, which no distance sees, so R is enough.
+    """
+    affine = torch.cat([head.weight.flatten(1), head.bias[:, None]], 1).double()  # type: ignore[index]
+    r = torch.linalg.qr(affine, mode="r").R.float()
+    state = {"thin.weight": r[:, :-1, None, None].contiguous(), "thin.bias": r[:, -1].contiguous()}
+    return conv(state, "thin")
 
 
 def imagenet_normalize() -> nn.Conv2d:

@@ -69,13 +69,14 @@ def load_loss_network(
     *,
     pooling: str = "max",
     convention: Convention = "auto",
+    thin: bool = True,
     progress: Progress | None = None,
 ) -> VGG:
     """Load a loss network by name (a key of `ASSETS`; downloaded once) or from a file of one of the kinds above.
 
     `pooling`: ``max`` or ``avg``. `convention`: the input that a file without its own normalisation expects; ``auto``
     takes Oxford's weights (known by their first kernel) and files with Caffe's layer names as ``caffe``, others as
-    ``torchvision``.
+    ``torchvision``. `thin`: as of `VGG`.
 
     Raises:
         ValueError: `pooling` or `convention` is none of those.
@@ -89,7 +90,7 @@ def load_loss_network(
     architecture, state = _recognise(path, tensors)
     if "normalize.weight" not in state and _is_caffe(tensors, state, convention):
         state |= _normalize(torch.eye(3).flip(0), torch.tensor(CAFFE_MEAN))
-    return VGG(architecture, state, pooling=pooling, padding=padding)
+    return VGG(architecture, state, pooling=pooling, padding=padding, thin=thin)
 
 
 def locate(source: str | Path, progress: Progress | None = None) -> Path:
@@ -181,7 +182,8 @@ def _recognise(path: Path, tensors: Mapping[str, Tensor]) -> tuple[str, dict[str
     if problems[best]:
         more = f" and {len(problems[best]) - 8} more" if len(problems[best]) > 8 else ""
         raise WeightsError(f"{path} does not fit {best}: {', '.join(problems[best][:8])}{more}")
-    return best, {key: x.float() for key, x in states[best].items() if key.startswith(("conv", "normalize", "project"))}
+    kinds = ("conv", "normalize", "project", "linear")
+    return best, {key: x.float() for key, x in states[best].items() if key.startswith(kinds)}
 
 
 def _renamed(tensors: Mapping[str, Tensor], architecture: str) -> dict[str, Tensor]:
@@ -205,10 +207,10 @@ def _problems(state: Mapping[str, Tensor], architecture: str) -> list[str]:
     """Why `state` is not the architecture down to some layer; empty if it is."""
     names = conv_names(architecture)
     depth = max((i for i, name in enumerate(names, 1) if f"conv{name}.weight" in state), default=1)
-    known = {f"{kind}{name}" for name in names[:depth] for kind in ("conv", "project")}
+    known = {f"{kind}{name}" for name in names[:depth] for kind in ("conv", "project", "linear")}
     layers = {key.rpartition(".")[0] for key in state}
     problems = [
-        f"{x} has no place" for x in sorted(layers - known) if re.fullmatch(r"(conv|project|features\.)\d\w*", x)
+        f"{x} has no place" for x in sorted(layers - known) if re.fullmatch(r"(conv|project|linear|features\.)\d\w*", x)
     ]
     width: int | None = 3
     if "normalize" in layers:
@@ -216,8 +218,9 @@ def _problems(state: Mapping[str, Tensor], architecture: str) -> list[str]:
     for name in names[:depth]:
         problems += _layer_problems(state, f"conv{name}", inputs=width, kernel=3)
         width = _outputs(state, f"conv{name}")
-        if f"project{name}" in layers:
-            problems += _layer_problems(state, f"project{name}", inputs=width, kernel=1)
+        for head in (f"project{name}", f"linear{name}"):
+            if head in layers:
+                problems += _layer_problems(state, head, inputs=width, kernel=1)
     return problems
 
 
