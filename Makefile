@@ -41,7 +41,7 @@ bench: .venv-test/ready
 	$(PYTHON) -m venv --clear .venv-test
 	.venv-test/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	.venv-test/bin/python -m pip install --quiet "$(TORCH)"
-	.venv-test/bin/python -m pip install --quiet --editable ".[all]" --group lint --group test
+	.venv-test/bin/python -m pip install --quiet --editable ".[all]" --group bench --group lint --group test
 	@touch $@
 
 clean:

@@ -98,7 +98,7 @@ def examine(style: Style, paintings: Sequence[Path], validation: Path, loss_netw
         for photo in find_photos(validation):
             pixels = read_image(photo.read())
             painted = stylize(pixels, chosen)
-            rows.append([*judge.distances(painted, pixels, painting), *energies(painted, pixels).values()])
+            rows.append([*judge.distances(painted, judge.seen(pixels), painting), *energies(painted, pixels).values()])
         names = ("content", "style", *energies(pixels, pixels))
         figures[painting.stem] = dict(zip(names, np.mean(rows, 0).round(4).tolist(), strict=True))
     return {

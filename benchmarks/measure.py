@@ -1,5 +1,6 @@
 """Quality of a painted photo in figures: distances in VGG-19's features, and energy at the periods of grids."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -30,10 +31,15 @@ class Judge:
         self.grams = cache(self.grams_of)
 
     @torch.inference_mode()
-    def distances(self, painted: Pixels, photo: Pixels, painting: Path) -> tuple[float, float]:
-        """Mean over layers of |F(y) - F(x)|^2 / |F(x)|^2 and of |G(y) - G(s)|^2 / |G(s)|^2."""
-        ours, theirs = self.features(to_tensor(painted)), self.features(to_tensor(photo))
-        content = [relative(ours[k], theirs[k]) for k in CONTENT]
+    def seen(self, photo: Pixels) -> dict[str, Tensor]:
+        """Features of a photo that are its content."""
+        return self.network(to_tensor(photo), CONTENT)  # type: ignore[no-any-return]
+
+    @torch.inference_mode()
+    def distances(self, painted: Pixels, photo: Mapping[str, Tensor], painting: Path) -> tuple[float, float]:
+        """Mean over layers of |F(y) - F(x)|^2 / |F(x)|^2 and |G(y) - G(s)|^2 / |G(s)|^2; `photo` as it is `seen`."""
+        ours = self.features(to_tensor(painted))
+        content = [relative(ours[k], photo[k]) for k in CONTENT]
         style = [relative(gram(ours[k]), target) for k, target in self.grams(painting).items()]
         return float(np.mean(content)), float(np.mean(style))
 

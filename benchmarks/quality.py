@@ -1,6 +1,7 @@
 """Quality of a palette in figures: ``python benchmarks/quality.py --help``.
 
 ``distances``: content and style distance of every style and the energy of grids, beside the published networks';
+``curves``: the same distances by strength and by stroke;
 ``sliders``: whether a preview tells the truth, and whether strength, stroke and blends move smoothly; ``objective``:
 Johnson et al.'s figure 5, the training objective of the network's output against L-BFGS on the pixels.
 """
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 from impasto.config import TrainConfig
 from impasto.images import read_image, resize
 from impasto.photos import find_photos
+from impasto.sheets import STRENGTHS, STROKES
 from impasto.styles import Style, load_file
 from impasto.stylize import stylize
 from impasto.targets import Targets, scale_to, to_tensor
@@ -40,12 +42,14 @@ PUBLISHED = {
 SIZES = (512, 2048)
 """Long sides at which one picture is painted with strokes of one size relative to it."""
 ITERATIONS = (0, 25, 50, 100, 200, 500)
+DISTANCES = ("content", "style", *(f"energy_{period}" for period in PERIODS))
+CURVE_PHOTOS = 5
 
 
 def main() -> None:
     """Measure what is asked for, print it and write it as JSON."""
     parser = argparse.ArgumentParser(description="Measure a palette's quality.")
-    parser.add_argument("names", nargs="*", help="distances, sliders, objective; the first two unless given")
+    parser.add_argument("names", nargs="*", help="distances, curves, sliders, objective; all but the last unless given")
     parser.add_argument("--palette", type=Path, required=True)
     parser.add_argument("--paintings", type=Path, required=True, help="folder of paintings named as the styles")
     parser.add_argument("--photos", type=Path, required=True, help="folder to measure on")
@@ -57,7 +61,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.names or ("distances", "sliders"):
+    for name in args.names or ("distances", "curves", "sliders"):
         about = {"machine": machine(), "command": " ".join(["python", *sys.argv]), "palette": args.palette.name}
         results[name] = about | MEASUREMENTS[name](load_file(args.palette), args)
         print(name, json.dumps(results[name], indent=2), flush=True)
@@ -67,22 +71,45 @@ def main() -> None:
 
 def distances(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
     """Content, style and energies by style as it paints unless told otherwise, means over the photos."""
-    judge, found = Judge(args.loss_network[-1]), {}
-    photos = [read_image(photo.read()) for photo in find_photos(args.photos)]
-    for name, style, painting in chosen(palette, args):
-        texture = spectrum(scale_to(read_image(painting), PAINTING_SIDE))
-        rows = []
-        for photo in photos:
-            painted = stylize(photo, style)
-            own, before = spectrum(painted), spectrum(photo)
+    judge, styles = Judge(args.loss_network[-1]), chosen(palette, args)
+    textures = {name: spectrum(scale_to(read_image(painting), PAINTING_SIDE)) for name, _, painting in styles}
+    rows: dict[str, list[list[float]]] = {name: [] for name, _, _ in styles}
+    photos = find_photos(args.photos)
+    for photo in photos:
+        pixels = read_image(photo.read())
+        seen, before = judge.seen(pixels), spectrum(pixels)
+        for name, style, painting in styles:
+            painted = stylize(pixels, style)
+            own, texture = spectrum(painted), textures[name]
             grids = [at(own, period) / max(at(before, period), at(texture, period)) for period in PERIODS]
-            rows.append([*judge.distances(painted, photo, painting), *grids])
-        keys = ("content", "style", *(f"energy_{period}" for period in PERIODS))
-        found[name] = dict(zip(keys, np.mean(rows, 0).round(4).tolist(), strict=True))
+            rows[name].append([*judge.distances(painted, seen, painting), *grids])
+    found = {}
+    for name, values in rows.items():
+        found[name] = dict(zip(DISTANCES, np.mean(values, 0).round(4).tolist(), strict=True))
         if name in PUBLISHED:
             found[name] |= dict(zip(("published_content", "published_style"), PUBLISHED[name], strict=True))
         print(name, found[name], flush=True)
     return {"photos": len(photos), "styles": found}
+
+
+def curves(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
+    """Content and style by strength, and by stroke at full strength: means over the first photos."""
+    judge, styles = Judge(args.loss_network[-1]), chosen(palette, args)
+    settings = [*((s, None) for s in (0.0, *STRENGTHS)), *((1.0, s) for s in STROKES)]
+    rows: dict[str, list[list[tuple[float, float]]]] = {name: [] for name, _, _ in styles}
+    for photo in find_photos(args.photos)[:CURVE_PHOTOS]:
+        pixels = read_image(photo.read())
+        seen = judge.seen(pixels)
+        for name, style, painting in styles:
+            painted = [stylize(pixels, style, strength=strength, stroke=stroke) for strength, stroke in settings]
+            rows[name].append([judge.distances(picture, seen, painting) for picture in painted])
+    found = {}
+    for name, values in rows.items():
+        means = np.mean(values, 0).round(4).tolist()
+        keys = ("strength", "stroke", "content", "style")
+        found[name] = [dict(zip(keys, (*s, *mean), strict=True)) for s, mean in zip(settings, means, strict=True)]
+        print(name, found[name], flush=True)
+    return {"photos": CURVE_PHOTOS, "styles": found}
 
 
 def sliders(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
@@ -203,7 +230,7 @@ def chosen(palette: Style, args: argparse.Namespace) -> list[tuple[str, Style, P
     return [(name, palette.choose({name: 1.0}), paintings[name]) for name in names]
 
 
-MEASUREMENTS = {"distances": distances, "sliders": sliders, "objective": objective}
+MEASUREMENTS = {"distances": distances, "curves": curves, "sliders": sliders, "objective": objective}
 
 
 if __name__ == "__main__":

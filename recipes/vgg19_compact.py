@@ -1,0 +1,200 @@
+"""Distils VGG-19 into ``vgg19-compact``: ``python recipes/vgg19_compact.py --help``; interrupted, it continues.
+
+The student is a narrow VGG-19 to relu5_1, from random weights, with a linear map from each relu<b>_1 to VGG-19's own
+channels. Its teachers are exact VGG-19 as deep as there is, and a compressed one below. It sees photographs, paintings
+and painted photographs, and all of them in strange colours, mixed, noisy and blurred, since a loss network looks at
+pictures that are not finished.
+"""
+
+import argparse
+import io
+import itertools
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto.files import atomic_write
+from impasto.images import read_image
+from impasto.losses import distance, gram_distance
+from impasto.muon import Muon, mixes
+from impasto.networks.vgg import VGG, LossNetwork
+from impasto.networks.weights import load_loss_network
+from impasto.photos import Crops, Photo, Prefetch, find_photos
+from impasto.statistics import gram
+from impasto.targets import scale_to, to_tensor
+
+WIDTHS = {
+    "1_1": 16,
+    "1_2": 20,
+    "2_1": 40,
+    "2_2": 32,
+    "3_1": 80,
+    "3_2": 64,
+    "3_3": 64,
+    "3_4": 64,
+    "4_1": 128,
+    "4_2": 112,
+    "4_3": 112,
+    "4_4": 128,
+    "5_1": 128,
+}
+TEACHER = {"1_1": 64, "2_1": 128, "3_1": 256, "4_1": 512, "5_1": 512}
+LAYERS = tuple(f"relu{name}" for name in TEACHER)
+HELD_OUT = 7
+"""One of so many paintings is for judging alone."""
+JUDGED_SIDE = 384
+RATES = (6e-3, 2e-2, 6e-3)
+"""Highest learning rates: of the convolutions, the linear maps, the biases."""
+
+
+def main() -> None:
+    """Train, write the weights, and judge them."""
+    parser = argparse.ArgumentParser(description="Distil VGG-19 into a compact loss network.")
+    parser.add_argument("--photos", nargs="+", type=Path, required=True, help="folders, of painted photos too")
+    parser.add_argument("--paintings", nargs="+", type=Path, required=True, help="folders")
+    parser.add_argument("--validation", type=Path, required=True, help="folder of photos to judge on")
+    parser.add_argument("--teachers", nargs="+", default=["vgg19"], help="a layer is the first's that has it")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--steps", type=int, default=30000)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--judge", action="store_true", help="only judge the file that is there")
+    args = parser.parse_args()
+    paintings = [find_photos(folder) for folder in args.paintings]
+    unseen = [*itertools.chain(*(folder[::HELD_OUT] for folder in paintings))]
+    seen = [*itertools.chain(*(find_photos(folder) for folder in args.photos), *paintings)]
+    teacher = LossNetwork([load_loss_network(name).to(torch.bfloat16) for name in args.teachers])
+    teacher = teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not args.judge:
+        train(args, [photo for photo in seen if photo not in unseen], teacher)
+    found = {
+        name: judge(load_loss_network(args.output, thin=False), teacher, pictures)
+        for name, pictures in (("photos", find_photos(args.validation)), ("paintings", unseen))
+    }
+    print(json.dumps(found, indent=2))
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+def begin() -> VGG:
+    """The student, untrained."""
+    torch.manual_seed(0)
+    state = {"normalize.weight": 4 * torch.eye(3)[:, :, None, None], "normalize.bias": torch.full((3,), -2.0)}
+    inputs = 3
+    for name, width in WIDTHS.items():
+        state[f"conv{name}.weight"] = torch.randn(width, inputs, 3, 3) * math.sqrt(2 / (9 * inputs))
+        state[f"conv{name}.bias"] = torch.zeros(width)
+        if name in TEACHER:
+            state[f"linear{name}.weight"] = 0.1 * torch.randn(TEACHER[name], width, 1, 1)
+            state[f"linear{name}.bias"] = torch.zeros(TEACHER[name])
+        inputs = width
+    net = VGG("vgg19", state, padding="reflect", thin=False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for name, weights in net.named_parameters():
+        weights.requires_grad_(not name.startswith("normalize"))
+    return net  # type: ignore[no-any-return]
+
+
+def optimizers(net: VGG) -> list[torch.optim.Optimizer]:
+    """Muon for the convolutions, Adam for the linear maps, whose weights are large, and for all else."""
+    kinds: list[list[Tensor]] = [[], [], []]
+    for name, weights in net.named_parameters():
+        if weights.requires_grad:
+            kinds[1 if name.startswith("linear") else 0 if mixes(weights) else 2].append(weights)
+    return [Muon(kinds[0], RATES[0]), *(torch.optim.Adam(kind, 1e-3) for kind in kinds[1:])]
+
+
+def train(args: argparse.Namespace, pictures: list[Photo], teacher: LossNetwork) -> None:
+    """Train a student, with a checkpoint beside the output, and write the average of its weights as float16."""
+    net = begin()
+    average = {name: value.clone() for name, value in net.state_dict().items()}
+    optimisers, step, checkpoint = optimizers(net), 0, args.output.with_suffix(".pt")
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(state["net"])
+        average, step = state["average"], state["step"]
+        for optimiser, its in zip(optimisers, state["optimizers"], strict=True):
+            optimiser.load_state_dict(its)
+    started, sums = time.perf_counter(), dict.fromkeys(LAYERS, 0.0)
+    with Prefetch(Crops(pictures, 0)) as crops:
+        while step < args.steps:
+            batch = crops.batch(step, step * args.batch_size, args.batch_size, args.image_size)
+            image = disturbed(to_tensor(batch), np.random.default_rng((7, step)))
+            with torch.no_grad():
+                wanted = teacher(image.to(torch.bfloat16), LAYERS)
+            with torch.autocast("cpu", torch.bfloat16):
+                found = net(image, LAYERS)
+            cosine = {k: F.cosine_similarity(found[k].float(), wanted[k].float(), dim=1).mean() for k in LAYERS}
+            loss = torch.stack([layer_loss(found[k], wanted[k]) + 0.3 * (1 - cosine[k]) for k in LAYERS]).sum()
+            rise, fall = min(1.0, (step + 1) / 200), 0.5 * (1 + math.cos(math.pi * step / args.steps))
+            net.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            for optimiser, rate in zip(optimisers, RATES, strict=True):
+                optimiser.param_groups[0]["lr"] = rate * rise * (0.005 + 0.995 * fall)
+                optimiser.step()
+            step += 1
+            for name, value in net.state_dict().items():
+                average[name].lerp_(value, max(0.001, 9 / (10 + step)))
+            sums = {k: value + cosine[k].item() for k, value in sums.items()}
+            if step % 50 == 0:
+                seconds = (time.perf_counter() - started) / 50
+                shown = "  ".join(f"{k} {value / 50:.4f}" for k, value in sums.items())
+                print(f"step {step}  loss {loss.item():.4f}  {shown}  {seconds:.2f} s a step", flush=True)
+                started, sums = time.perf_counter(), dict.fromkeys(LAYERS, 0.0)
+            if step % 500 == 0 or step == args.steps:
+                states = [optimiser.state_dict() for optimiser in optimisers]
+                data = io.BytesIO()
+                torch.save({"net": net.state_dict(), "average": average, "optimizers": states, "step": step}, data)
+                with atomic_write(checkpoint) as stream:
+                    stream.write(data.getbuffer())
+    with atomic_write(args.output) as stream:
+        stream.write(save({name: value.half().contiguous() for name, value in average.items()}))
+
+
+def layer_loss(found: Tensor, wanted: Tensor) -> Tensor:
+    """Relative distance of features (N, C, H, W), and some of that of their Gram matrices, which is their use."""
+    grams = gram_distance(gram(found.float()), gram(wanted.float()), relative=True)
+    return (distance(found, wanted, relative=True) + 0.2 * grams).mean()
+
+
+def disturbed(image: Tensor, rng: np.random.Generator) -> Tensor:
+    """Images (N, 3, H, W), some in other colours, mixed with each other, noisy fine or coarse, or blurred."""
+    count, draw = len(image), torch.Generator().manual_seed(int(rng.integers(1 << 31)))
+
+    def some(share: float) -> Tensor:
+        return torch.rand(count, 1, 1, 1, generator=draw) * (torch.rand(count, 1, 1, 1, generator=draw) < share)
+
+    gain = 1 + 0.3 * torch.randn(count, 3, 1, 1, generator=draw)
+    shifted = (image - 0.5) * gain + 0.5 + 0.1 * torch.randn(count, 3, 1, 1, generator=draw)
+    mixed = torch.lerp(shifted, shifted.flip(0), some(0.25))
+    coarse = torch.randn(count, 3, image.shape[2] // 4, image.shape[3] // 4, generator=draw)
+    coarse = F.interpolate(coarse, image.shape[2:], mode="bicubic")
+    fine = torch.randn(image.shape, generator=draw)
+    noise = torch.where(torch.rand(count, 1, 1, 1, generator=draw) < 0.5, fine, coarse)
+    noisy = mixed + 0.15 * some(0.3) * noise
+    blurred = F.avg_pool2d(F.pad(noisy, (1, 1, 1, 1), mode="reflect"), 3, 1) if rng.random() < 0.2 else noisy
+    return blurred.clamp(-0.1, 1.1).contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def judge(student: VGG, teacher: LossNetwork, pictures: Sequence[Photo]) -> Mapping[str, float]:
+    """Mean cosine between features of student and teacher by layer, over all places of all pictures."""
+    found: dict[str, list[float]] = {layer: [] for layer in LAYERS}
+    for picture in pictures:
+        image = to_tensor(scale_to(read_image(picture.read()), JUDGED_SIDE, multiple=16))
+        wanted, its = teacher(image.to(torch.bfloat16), LAYERS), student(image, LAYERS)
+        for layer, cosines in found.items():
+            cosines.append(F.cosine_similarity(its[layer], wanted[layer].float(), dim=1).mean().item())
+    return {layer: round(sum(cosines) / len(cosines), 4) for layer, cosines in found.items()}
+
+
+if __name__ == "__main__":
+    main()
