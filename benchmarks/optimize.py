@@ -1,0 +1,207 @@
+"""Painting by optimisation in figures: ``python benchmarks/optimize.py --help``.
+
+``speed``: L-BFGS at 512 px with the compact loss network, against the same loop with a full VGG-19 in eager float32 (of
+random weights, which cost the same); ``pairs``: pictures made with the compact network and with vgg19-small16x, judged
+by the latter; ``balance``: every painting on three photos with the defaults; ``memory``: peaks of whole commands.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from impasto.config import OptimizeConfig
+from impasto.images import fit, read_image, write_image
+from impasto.networks.vgg import conv_names
+from impasto.optimize import Run, optimize
+from impasto.sheets import draw
+from measure import Judge, Pixels
+from speed import machine
+
+SIDE = 512
+ITERATIONS = 500
+VGG19 = (64, 128, 256, 512, 512)
+"""Channels of its blocks."""
+MEMORY = {2048: 3.0, 4096: 4.0}
+"""Gigabytes aimed at, by size."""
+SHOWN = 256
+"""Long side in pixels of a picture in a sheet."""
+
+
+def main() -> None:
+    """Measure what is asked for, print it and write it as JSON."""
+    parser = argparse.ArgumentParser(description="Measure painting by optimisation.")
+    parser.add_argument("names", nargs="*", help="speed, pairs, balance, memory; all unless given")
+    parser.add_argument(
+        "--photos", nargs="+", type=Path, required=True, help="pictures; of the balance the first three"
+    )
+    parser.add_argument("--paintings", nargs="+", type=Path, required=True, help="pictures; pairs go in turn")
+    parser.add_argument("--loss-network", default="vgg19-compact")
+    parser.add_argument("--judge", default="vgg19-small16x")
+    parser.add_argument("--sheets", type=Path, required=True, help="folder for the sheets of pictures")
+    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
+    args = parser.parse_args()
+    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    for name in args.names or MEASUREMENTS:
+        about = {"machine": machine(), "loss_network": Path(args.loss_network).name}
+        with TemporaryDirectory() as folder:
+            results[name] = about | MEASUREMENTS[name](args, Path(folder))
+        print(name, json.dumps(results[name], indent=2), flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Seconds of an iteration, the two networks in turn."""
+    full = folder / "vgg19-random.safetensors"
+    save_random_vgg19(full)
+    settings: dict[str, dict[str, Any]] = {
+        "compact": {"loss_network": (args.loss_network,)},
+        "full": {"loss_network": (str(full),), "precision": "float32"},
+    }
+    size: dict[str, Any] = {"size": SIDE, "min_size": SIDE, "first_iterations": ITERATIONS}
+    runs = {
+        name: Run(OptimizeConfig(args.photos[0], (str(args.paintings[0]),), output=folder / "a.png", **size, **s))
+        for name, s in settings.items()
+    }
+    for run in runs.values():
+        run.begin()
+        run.step()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(5):
+        for name, run in runs.items():
+            for _ in range(20 if name == "compact" else 2):
+                start = time.perf_counter()
+                run.step()
+                seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return {
+        "size": [*runs["full"].plan.sizes[0]],
+        "seconds_an_iteration": {name: round(value, 4) for name, value in medians.items()},
+        "seconds_of_500_iterations": {name: round(ITERATIONS * value, 1) for name, value in medians.items()},
+        "times_faster": round(medians["full"] / medians["compact"], 2),
+        "aimed_at": 10,
+    }
+
+
+def save_random_vgg19(path: Path) -> None:
+    """Write a VGG-19 to relu5_1 of random weights."""
+    torch.manual_seed(0)
+    state, inputs = {}, 3
+    for name in conv_names("vgg19")[:13]:
+        width = VGG19[int(name[0]) - 1]
+        state[f"conv{name}.weight"] = torch.randn(width, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5
+        state[f"conv{name}.bias"] = torch.zeros(width)
+        inputs = width
+    save_file(state, path)
+
+
+def pairs(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Content and style by the judge of pictures made with each of the two networks, and their sheet."""
+    judge, rows, labels, found = Judge(args.judge), list[list[Pixels]](), list[list[str]](), {}
+    for photo, painting in zip(args.photos, args.paintings, strict=False):
+        shown, figures = [fit(read_image(photo), SIDE)], {}
+        for network in (args.judge, args.loss_network):
+            painted, seconds = paint(photo, painting, network, folder)
+            content, style = judge.distances(painted, judge.seen(shown[0]), painting)
+            figures[Path(network).stem] = {
+                "content": round(content, 4),
+                "style": round(style, 5),
+                "seconds": round(seconds, 1),
+            }
+            shown.append(painted)
+        ours, theirs = figures[Path(args.loss_network).stem], figures[Path(args.judge).stem]
+        found[f"{photo.stem}, {painting.stem}"] = figures | {"style_ratio": round(ours["style"] / theirs["style"], 3)}
+        print(photo.stem, painting.stem, figures, flush=True)
+        rows.append([square(picture) for picture in shown])
+        labels.append(["", *(f"{painting.stem}, {name}" for name in figures)])
+    write_image(args.sheets / "optimize-pairs.jpg", draw(labels, rows))
+    return {"pairs": found, "aimed_at": {"style_ratio": 1.1}}
+
+
+def balance(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Content and style by the judge of every painting on three photos, and their sheet."""
+    judge, found, rows, labels = Judge(args.judge), dict[str, Any](), list[list[Pixels]](), list[list[str]]()
+    photos = args.photos[:3]
+    for painting in args.paintings:
+        found[painting.stem], pictures = {}, []
+        for photo in photos:
+            painted, _ = paint(photo, painting, args.loss_network, folder)
+            seen = judge.seen(fit(read_image(photo), SIDE))
+            content, style = judge.distances(painted, seen, painting)
+            found[painting.stem][photo.stem] = {"content": round(content, 4), "style": round(style, 5)}
+            pictures.append(square(painted))
+        print(painting.stem, found[painting.stem], flush=True)
+        rows.append(pictures)
+        labels.append([painting.stem] * len(photos))
+    two = [slice(i, i + 2) for i in range(0, len(rows), 2)]  # paintings a row
+    sheet = draw([[*chain(*labels[s])] for s in two], [[*chain(*rows[s])] for s in two])
+    write_image(args.sheets / "optimize-sheet.jpg", sheet)
+    values = [figures for by_photo in found.values() for figures in by_photo.values()]
+    most = {key: max(figures[key] for figures in values) for key in ("content", "style")}
+    return {"styles": found, "most": most, "aimed_at": {"content": 1.2, "style": 0.05}}
+
+
+def paint(photo: Path, painting: Path, network: str, folder: Path) -> tuple[Pixels, float]:
+    """Picture by the defaults, and the seconds that it took."""
+    config = OptimizeConfig(
+        photo, (str(painting),), output=folder / "painted.png", size=SIDE, loss_network=(network,), resume=False
+    )
+    start = time.perf_counter()
+    steps = optimize(config)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            return finished.value.pixels, time.perf_counter() - start
+
+
+def square(picture: Pixels) -> Pixels:
+    """A picture on a white square, reduced."""
+    small = fit(picture, SHOWN)
+    canvas = np.full((SHOWN, SHOWN, 3), 255, np.uint8)
+    top, left = ((SHOWN - side) // 2 for side in small.shape[:2])
+    canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return canvas
+
+
+def memory(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Peak memory of whole commands at the large sizes alone, a few iterations each."""
+    found = {}
+    for size, most in MEMORY.items():
+        command = [sys.executable, "-m", "impasto", "optimize", str(args.photos[0]), str(args.paintings[0])]
+        command += ["-o", str(folder / "large.png"), "--size", str(size), "--min-size", str(size)]
+        command += ["--first-iterations", "12", "--memory", str(most - 0.6), "--loss-network", args.loss_network]
+        start = time.perf_counter()
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            told = process.stderr.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0, told
+        found[str(size)] = {
+            "gigabytes": round(usage.ru_maxrss * 1024 / 1e9, 2),
+            "aimed_at": most,
+            "seconds": round(time.perf_counter() - start, 1),
+            "told": told.splitlines()[:2],
+        }
+    return {"iterations": 12, "sizes": found}
+
+
+MEASUREMENTS = {"speed": speed, "pairs": pairs, "balance": balance, "memory": memory}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    main()
