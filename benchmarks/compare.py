@@ -116,6 +116,8 @@ def course(path: Path) -> dict[int, dict[str, float]]:
     found = {}
     for share in (0.25, 0.5, 0.75, 1.0):
         part = [line for line in lines if share - 0.1 < line["progress"] <= share]
+        if not part:
+            continue  # of a run too short for the log's interval
         found[part[-1]["step"]] = {k: round(statistics.mean(p[k] for p in part), 4) for k in ("content", "style", "tv")}
     return found
 

@@ -40,7 +40,7 @@ def draw_curves(styles: dict[str, list[dict[str, float]]]) -> None:
 
 def draw_objective(styles: dict[str, dict[str, Any]]) -> None:
     """The objective of L-BFGS by iteration, and that of the network, by style and side."""
-    sides = sorted({side for by_side in styles.values() for side in by_side}, key=int)
+    sides = sorted({side for by_side in styles.values() for side in by_side if side.isdigit()}, key=int)
     _, grid = plt.subplots(
         len(styles), len(sides), figsize=(3 * len(sides), 2.2 * len(styles)), layout="constrained", squeeze=False
     )

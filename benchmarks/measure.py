@@ -66,12 +66,15 @@ def energies(painted: Pixels, photo: Pixels) -> dict[str, float]:
 
 
 def spectrum(pixels: Pixels) -> list[npt.NDArray[np.float64]]:
-    """Power of the lightness by frequency, along rows and along columns, each averaged over the other direction."""
+    """Power of the lightness by frequency, along rows and columns, averaged over the other direction.
+
+    Over the window's, so that pictures of two sizes compare.
+    """
     light = pixels @ np.array([0.299, 0.587, 0.114])
     powers = []
     for lines in (light, light.T):
         window = np.hanning(lines.shape[1])
-        powers.append((np.abs(np.fft.rfft((lines - lines.mean()) * window)) ** 2).mean(0))
+        powers.append((np.abs(np.fft.rfft((lines - lines.mean()) * window)) ** 2).mean(0) / (window**2).sum())
     return powers
 
 

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 
 from impasto.config import OptimizeConfig
-from impasto.images import fit, read_image, write_image
+from impasto.images import fit, read_image, resize, write_image
 from impasto.networks.vgg import conv_names
 from impasto.optimize import Run, optimize
 from impasto.sheets import draw
@@ -111,9 +111,11 @@ def pairs(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Content and style by the judge of pictures made with each of the two networks, and their sheet."""
     judge, rows, labels, found = Judge(args.judge), list[list[Pixels]](), list[list[str]](), {}
     for photo, painting in zip(args.photos, args.paintings, strict=False):
-        shown, figures = [fit(read_image(photo), SIDE)], {}
+        shown: list[Pixels] = []
+        figures = {}
         for network in (args.judge, args.loss_network):
             painted, seconds = paint(photo, painting, network, folder)
+            shown = shown or [resize(read_image(photo), painted.shape[:2])]
             content, style = judge.distances(painted, judge.seen(shown[0]), painting)
             figures[Path(network).stem] = {
                 "content": round(content, 4),
@@ -138,7 +140,7 @@ def balance(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         found[painting.stem], pictures = {}, []
         for photo in photos:
             painted, _ = paint(photo, painting, args.loss_network, folder)
-            seen = judge.seen(fit(read_image(photo), SIDE))
+            seen = judge.seen(resize(read_image(photo), painted.shape[:2]))
             content, style = judge.distances(painted, seen, painting)
             found[painting.stem][photo.stem] = {"content": round(content, 4), "style": round(style, 5)}
             pictures.append(square(painted))

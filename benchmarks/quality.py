@@ -9,7 +9,7 @@ Johnson et al.'s figure 5, the training objective of the network's output agains
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ from impasto.images import read_image, resize
 from impasto.photos import find_photos
 from impasto.sheets import STRENGTHS, STROKES
 from impasto.styles import Style, load_file
-from impasto.stylize import stylize
+from impasto.stylize import BROADEST, FINEST, stylize
 from impasto.targets import Targets, scale_to, to_tensor
 from measure import PAINTING_SIDE, PERIODS, Judge, at, spectrum
 from speed import machine
@@ -41,6 +41,7 @@ PUBLISHED = {
 """Content and style distance of pytorch/examples' networks, one of 1.68 M parameters a style, measured the same way."""
 SIZES = (512, 2048)
 """Long sides at which one picture is painted with strokes of one size relative to it."""
+LIKE_STROKES = (0.05, 0.2, 1.0)
 ITERATIONS = (0, 25, 50, 100, 200, 500)
 DISTANCES = ("content", "style", *(f"energy_{period}" for period in PERIODS))
 CURVE_PHOTOS = 5
@@ -121,9 +122,9 @@ def sliders(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
         other = palette.spec.names[palette.spec.names.index(name) - 1]
         likeness = [
             ssim(resize(stylize(large, style, stroke=stroke), small.shape[:2]), stylize(small, style, stroke=stroke))
-            for stroke in (0.5, 1.0, 2.0)
+            for stroke in LIKE_STROKES
         ]
-        found[name] = {"ssim_by_stroke": [round(value, 3) for value in likeness]}
+        found[name] = {"ssim_by_stroke": dict(zip(map(str, LIKE_STROKES), np.round(likeness, 3).tolist(), strict=True))}
         found[name] |= {k: round(unevenness(move), 2) for k, move in moves(palette, small, name, other).items()}
         print(name, found[name], flush=True)
     return {"large_photo": [*photo.shape[1::-1]], "styles": found}
@@ -132,11 +133,13 @@ def sliders(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
 def moves(palette: Style, photo: Pixels, name: str, other: str) -> dict[str, Callable[[float], Pixels]]:
     """Pictures of each slider by its place, 0 to 1: of a style, and of its blend with another."""
     style = palette.choose({name: 1.0})
-    return {
+    found: dict[str, Callable[[float], Pixels]] = {
         "strength": lambda place: stylize(photo, style, strength=place),
-        "stroke": lambda place: stylize(photo, style, stroke=0.25 * 8**place),
-        "blend": lambda place: stylize(photo, palette.choose({name: 1 - place, other: place})),
+        "stroke": lambda place: stylize(photo, style, stroke=FINEST * (BROADEST / FINEST) ** place),
     }
+    if other != name:
+        found["blend"] = lambda place: stylize(photo, palette.choose({name: 1 - place, other: place}))
+    return found
 
 
 def unevenness(at_place: Callable[[float], Pixels], steps: int = 20) -> float:
@@ -162,44 +165,51 @@ def ssim(one: Pixels, other: Pixels) -> float:
 
 
 def objective(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
-    """The training objective of the network's output, and of L-BFGS on the pixels from the photo, by side."""
+    """The objective of the palette's training, of its output and of L-BFGS on the pixels from the photo, by side."""
     photos = [read_image(photo.read()) for photo in find_photos(args.photos)[:10]]
     found: dict[str, Any] = {}
     for name, style, painting in chosen(palette, args):
-        targets, rows = make_targets(style, painting, args.loss_network)
+        targets, weights = make_targets(style, painting, args.loss_network), weights_of(style)
         for side in args.sides:
             curves, ours = [], []
             for photo in photos:
                 pixels = scale_to(photo, side)
                 image = to_tensor(pixels)
-                loss = partial(total, targets, rows, image)
+                loss = partial(total, targets, weights, image)
                 with torch.no_grad():
-                    ours.append(loss(to_tensor(stylize(pixels, style))).item())
+                    ours.append(loss(to_tensor(stylize(pixels, style, strength=1.0))).item())
                 curves.append(descend(loss, image, args.iterations))
             by_iteration = dict(zip(ITERATIONS, np.mean(curves, 0).round(4).tolist(), strict=False))
             found.setdefault(name, {})[str(side)] = {"network": round(float(np.mean(ours)), 4), "lbfgs": by_iteration}
             print(name, side, found[name][str(side)], flush=True)
-    return {"photos": len(photos), "style_weight": STYLE_WEIGHT, "styles": found}
+        found[name]["weights"] = weights
+    return {"photos": len(photos), "styles": found}
 
 
-STYLE_WEIGHT = 10.0
-"""Of the objective, content's being 1."""
-
-
-def make_targets(style: Style, painting: Path, loss_network: Sequence[str]) -> tuple[Targets, Tensor]:
-    """What the painting asks for at the size that the style paints unless told otherwise, and its row."""
+def make_targets(style: Style, painting: Path, loss_network: Sequence[str]) -> Targets:
+    """What the painting asks for at the size that the style paints unless told otherwise."""
     (name,) = style.weights
     size = next(entry.size for entry in style.spec.entries if entry.name == name)
     config = TrainConfig(
         (painting,), photos=Path(), output=Path(), style_size=(size,), loss_network=tuple(loss_network)
     )
-    return Targets(config, torch.device("cpu"), torch.float32), torch.tensor([[0.0, 1.0]])
+    return Targets(config, torch.device("cpu"), torch.float32)
 
 
-def total(targets: Targets, rows: Tensor, photo: Tensor, painted: Tensor) -> Tensor:
+def weights_of(style: Style) -> dict[str, float]:
+    """Weights at the end of the training that the style's recipe tells of, but for what made up for a lag."""
+    (name,), recipe = style.weights, style.spec.recipe
+    return {
+        "content": recipe["content_weight"],
+        "style": recipe["style_weight"][-1] * recipe["emphasis"].get(name, 1.0),
+        "tv": recipe["tv_weight"],
+    }
+
+
+def total(targets: Targets, weights: Mapping[str, float], photo: Tensor, painted: Tensor) -> Tensor:
     """Objective of a painted photo, (1, 3, H, W) each."""
-    losses = targets.losses(painted, photo, rows)
-    return (losses["content"] + STYLE_WEIGHT * losses["style"]).sum()
+    losses = targets.losses(painted, photo, torch.tensor([[0.0, 1.0]]))
+    return torch.stack([weight * losses[part] for part, weight in weights.items()]).sum()
 
 
 def descend(loss: Callable[[Tensor], Tensor], image: Tensor, iterations: int) -> list[float]:

@@ -17,7 +17,7 @@ from impasto import Picture, load_style, stylize
 from impasto.colors import COLORS, keep_colors
 from impasto.errors import DeviceError, StyleError
 from impasto.images import fit, resize
-from impasto.styles import Style, read_style
+from impasto.styles import Style, load_file, read_style
 
 verb = importlib.import_module("impasto.stylize")  # the module, not the function of its name
 
@@ -304,7 +304,18 @@ def test_strokes_finer_than_there_are_come_out_broader(colors: Path) -> None:
     style.spec = replace(style.spec, entries=tuple(replace(e, strokes=(320, 512)) for e in style.spec.entries))
     assert verb.stroke_size(style, 0.1, 2500) == pytest.approx((320, 1.28))
     assert verb.stroke_size(style, 0.05, 2500) == pytest.approx((320, 2.0))
-    assert verb.stroke_size(style, 0.05, 500) == pytest.approx((320, 4.096))
+    assert verb.stroke_size(style, 0.05, 500) == pytest.approx(
+        (320, 8.192)
+    )  # a picture of 2048, painted twice as large
+
+
+def test_blends_of_styles_with_different_strokes_go_from_one_s_to_the_other_s(colors: Path) -> None:
+    palette = load_file(colors)
+    one, other = palette.spec.entries
+    palette.spec = replace(palette.spec, entries=(one, replace(other, strokes=(20, 40, 80))))
+    blends = [palette.choose({one.name: 1 - share, other.name: share}) for share in (0, 1e-9, 0.5, 1 - 1e-9, 1)]
+    sizes = [verb.stroke_size(blend, 0.1, 3000)[0] for blend in blends]
+    assert sizes == pytest.approx([300, 300, (300 * 80) ** 0.5, 80, 80])
 
 
 def test_a_preview_is_painted_as_its_large_picture_is(palette: Path, noise: Noise) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from impasto.config import TrainConfig
 from impasto.images import read_image
+from impasto.photos import permutation
 from impasto.statistics import gram
 from impasto.targets import Targets, draw, scale_to, to_tensor
 
@@ -133,6 +134,13 @@ def test_every_style_has_its_turn_before_one_comes_again() -> None:
     for turn in chosen[:350].reshape(50, 7):
         assert sorted(turn) == list(range(7))
     assert len({tuple(turn) for turn in chosen.reshape(50, 7)}) > 40
+
+
+def test_as_many_photos_as_styles_meet_all_of_them() -> None:
+    """The order of the photos is that of `Crops`."""
+    styles = np.concatenate([draw(3, step, 8 * step, 8, 8, 3)[1] for step in range(100)])
+    photos = np.concatenate([permutation(8, 3, epoch) for epoch in range(100)])
+    assert len(set(zip(photos.tolist(), styles.tolist(), strict=True))) == 64
 
 
 def test_most_photos_are_painted_whole_with_one_stroke_size_and_some_are_between() -> None:

@@ -776,13 +776,19 @@ def test_a_palette_is_written_and_paints_each_of_its_styles(
     world: Path, tmp_path: Path, paintings: tuple[Path, ...]
 ) -> None:
     about = {"first": {"name": "one", "title": "Number one", "strength": "0.9", "stroke": "48"}}
-    Trainer(world, tmp_path).run("mine", **of_a_palette(paintings, steps=8, learning_rate=0.02, about=about))
+    trainer = Trainer(world, tmp_path)
+    trainer.run("mine", **of_a_palette(paintings, steps=8, learning_rate=0.02, about=about))
     photo = read_image(world / "photos" / "0.png")
     painted = [stylize(photo, f"{tmp_path / 'mine.onnx'}:{name}") for name in ("one", "second")]
     assert np.abs(painted[0].astype(int) - painted[1]).mean() > 1
     entry = load_style(f"{tmp_path / 'mine.onnx'}:one").spec.entries[0]
     assert (entry.name, entry.title, entry.strokes) == ("one", "Number one", (48, 64))
     assert (entry.strength, entry.stroke) == (0.9, 48)
+    assert entry.figures["content"] > 0
+    renamed = {"first": {"name": "uno", "strength": "0.1"}}
+    trainer.run("mine", **of_a_palette(paintings, steps=8, learning_rate=0.02, about=renamed))
+    again = load_style(f"{tmp_path / 'mine.onnx'}:uno").spec.entries[0]
+    assert again.figures["content"] < 0.5 * entry.figures["content"]  # at the strength that it paints with
 
 
 def test_a_style_that_lags_weighs_more(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
@@ -843,6 +849,8 @@ def test_a_base_that_is_none_is_told(trainer: Trainer, tiny: Path, paintings: tu
         trainer.run(**of_a_palette(paintings, base="nonesuch"))
     with pytest.raises(ValueError, match="stylenet is the shape of a new network"):
         trainer.config(**of_a_palette(paintings, base="mine.onnx") | {"stylenet": StyleNetArgs(blocks=1)})
+    with pytest.raises(ValueError, match="network is the shape of a new network"):
+        trainer.config(base=str(tiny), network=TransformerArgs(blocks=1))
 
 
 @pytest.mark.parametrize(
@@ -879,11 +887,19 @@ def test_three_halvings_have_samples_that_fit(trainer: Trainer, paintings: tuple
 
 
 def test_a_network_of_one_style_goes_on_from_its_base(trainer: Trainer, tiny: Path) -> None:
-    shape = TransformerArgs(width=4, blocks=1)
-    trainer.run(base=str(tiny), network=shape, steps=1, learning_rate=1e-9, average_decay=0.0)
+    trainer.run(base=str(tiny), network=TransformerArgs(), steps=1, learning_rate=1e-9, average_decay=0.0)
     begun = load_trainable(tiny.read_bytes(), "").state_dict()
     for name, value in trainer.exported[0].weights.items():
         torch.testing.assert_close(value, begun[name], rtol=0, atol=1e-5)
+
+
+def test_a_painting_with_dots_in_its_name_has_settings(trainer: Trainer, world: Path) -> None:
+    painting = world / "my.first.png"
+    picture(painting, 60, 72, 3)
+    settings = of_a_palette((painting,), about={"my_first": {"title": "T"}}, emphasis={"my_first": 2.0}, steps=1)
+    trainer.run(**settings)
+    assert trainer.exported[0].spec.entries[0].title == "T"
+    assert Run(trainer.config(**settings)).emphasis.tolist() == [2.0]
 
 
 def test_what_is_said_of_a_painting_that_is_none_is_told(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
@@ -951,6 +967,7 @@ def test_broken_validation_photo_is_skipped(trainer: Trainer, tmp_path: Path, ca
     folder = tmp_path / "validation"
     picture(folder / "b.png", 40, 40, 0)
     picture(folder / "strip.png", 4, 400, 0)
+    picture(folder / "panorama.png", 28, 400, 0)  # room for the network, none for the loss network's deepest layers
     (folder / "a.png").write_bytes(b"nonsense")
     with caplog.at_level(logging.WARNING):
         steps = trainer.run(steps=1, validation=folder)
@@ -1067,6 +1084,10 @@ def test_mistakes_and_failures_are_one_line(trainer: Trainer, capsys: pytest.Cap
 def test_unknown_setting_in_the_file_is_told(trainer: Trainer, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("train", "--config", write_toml(trainer, stile_weight=3)) == 2
     assert "stile" in capsys.readouterr().err
+    file = Path(write_toml(trainer))
+    file.write_text(file.read_text() + "\n[train]\nsteps = 3\n")
+    assert call("train", "--config", str(file)) == 2
+    assert "it has train, which is no setting" in capsys.readouterr().err
     assert not trainer.checkpoint().exists()
 
 

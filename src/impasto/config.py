@@ -30,6 +30,11 @@ def check_range(config: Any, low: float, high: float, *names: str) -> None:
                 raise ValueError(f"{name} is {number}; it must be from {low:g} to {high:g}")
 
 
+def key_of(painting: Path) -> str:
+    """What a painting is called in settings by painting: its stem, dots as underscores, since dots part settings."""
+    return painting.stem.replace(".", "_")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransformerArgs:
     """Shape of a `TransformerNet`; but for the width the defaults are those of the usual published networks."""
@@ -100,8 +105,8 @@ class TrainConfig:
     output: Annotated[Path, Parameter(alias="-o")]
     """Style file to write, .onnx."""
     about: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Of a style, by its painting's stem: name, title, artist, year, rights, recommended strength and stroke (one of
-    style_size). --about.starry.title "Starry Night"."""
+    """Of a style, by its painting's stem, dots as underscores: name, title, artist, year, rights, recommended strength
+    and stroke (one of style_size). --about.starry.title "Starry Night"."""
 
     architecture: Literal["StyleNet", "TransformerNet"] = "StyleNet"
     """Network that is trained: our own of many styles with strength and stroke, or Johnson's of one style."""
@@ -132,7 +137,7 @@ class TrainConfig:
     style_weight: tuple[float, ...] = (10.0, 5.0)
     """Weight of the style loss; of several, as of image sizes, each has an equal share of the run."""
     emphasis: dict[str, float] = field(default_factory=dict)
-    """Factor of a style's style loss, by its painting's stem: --emphasis.starry 2; a run may continue with another."""
+    """Factor of a style's style loss, by painting as above: --emphasis.starry 2; a run may continue with another."""
     tv_weight: float = 0.02
     """Weight of the total variation, relative to the painting's own."""
     content_layers: tuple[str, ...] = ("relu3_1", "relu4_1")
@@ -187,12 +192,12 @@ class TrainConfig:
                 raise ValueError(f"{name} is empty; it needs a value")
         check_range(self, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
         check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "warmup_steps")
-        stems = [path.stem for path in self.paintings]
-        for stem, factor in self.emphasis.items():
-            if stem not in stems:
-                raise ValueError(f"emphasis is of {stem}; the paintings are {', '.join(stems)}")
+        keys = [key_of(path) for path in self.paintings]
+        for key, factor in self.emphasis.items():
+            if key not in keys:
+                raise ValueError(f"emphasis is of {key}; the paintings are {', '.join(keys)}")
             if not 0 < factor <= 1e6:
-                raise ValueError(f"emphasis of {stem} is {factor}; it must be above 0, at most 1000000")
+                raise ValueError(f"emphasis of {key} is {factor}; it must be above 0, at most 1000000")
         check_range(self, 0, 1 - 1e-9, "average_decay")
         check_range(self, 1e-12, 1e12, "learning_rate", "gradient_clip", "epochs", "minutes")
         check_range(self, 1, 1e12, "steps")
@@ -201,8 +206,11 @@ class TrainConfig:
             raise ValueError("unfreeze is for a StyleNet's base; give one, or leave it out")
         if self.architecture == "TransformerNet":
             self.check_transformer()
-        if self.base and self.stylenet != StyleNetArgs():
-            raise ValueError("stylenet is the shape of a new network; a base has its own, so leave it out")
+        name, default = (
+            ("stylenet", StyleNetArgs()) if self.architecture == "StyleNet" else ("network", TransformerArgs())
+        )
+        if self.base and getattr(self, name) != default:
+            raise ValueError(f"{name} is the shape of a new network; a base has its own, so leave it out")
         if sorted(set(self.style_size)) != list(self.style_size):
             raise ValueError(f"style_size is {self.style_size}; it must rise")
         if sum(v is not None for v in (self.steps, self.epochs, self.minutes)) > 1:

@@ -134,9 +134,9 @@ class Crops:
 
 
 @lru_cache(maxsize=8)
-def permutation(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Order of so many things, photos or styles, in an epoch."""
-    return np.random.default_rng((seed, epoch, count)).permutation(count)
+def permutation(count: int, *key: int) -> npt.NDArray[np.int64]:
+    """Order of so many things, which depends on the key alone: a seed, an epoch."""
+    return np.random.default_rng((*key, count)).permutation(count)
 
 
 def is_flat(crop: Batch) -> bool:

@@ -314,7 +314,7 @@ def load_style(name: str | Path) -> Style:
     """
     if isinstance(name, Path) or (name not in builtin_styles() and is_file(name)):
         return chosen(load_file(find_style(name)), {})
-    parts = [parse_part(part) for part in str(name).split(",")]
+    parts = [parse_part(part) for part in split_blend(str(name))]
     files = [find_style(source) for source, _, _ in parts]
     if len({file.resolve() for file in files}) > 1:
         raise StyleError(
@@ -329,6 +329,15 @@ def load_style(name: str | Path) -> Style:
         inside = inside or chosen(loaded, {}).name
         weights[inside] = weights.get(inside, 0.0) + weight
     return chosen(loaded, weights)
+
+
+def split_blend(text: str) -> list[str]:
+    """Parts of a blend between its commas, but for those in the paths of files that there are."""
+    pieces = text.split(",")
+    files = (n for n in range(1, len(pieces) + 1) if is_file(parse_part(",".join(pieces[:n]))[0]))
+    count = next(files, 1)
+    rest = ",".join(pieces[count:])
+    return [",".join(pieces[:count]), *(split_blend(rest) if count < len(pieces) else [])]
 
 
 def parse_part(text: str) -> tuple[str, str, float]:

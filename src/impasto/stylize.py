@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,10 +150,11 @@ def stroke_size(style: Style, stroke: float | None, long_side: int) -> tuple[flo
     """Long side in pixels of the painting whose strokes to use, and the scale of the picture to paint them on."""
     if stroke is None:
         return None, 1.0
-    sizes = [entry.strokes for entry in style.spec.entries if entry.name in style.weights]
     wanted, reach = stroke * long_side, max(1.0, REFERENCE / long_side)
-    size = min(max(wanted * reach, max(min(s) for s in sizes)), min(max(s) for s in sizes))
-    return size, min(size / wanted, max(reach, LARGEST))
+    strokes = {entry.name: entry.strokes for entry in style.spec.entries}
+    nearest = {name: min(max(wanted * reach, min(strokes[name])), max(strokes[name])) for name in style.weights}
+    size = math.exp(sum(weight * math.log(nearest[name]) for name, weight in style.weights.items()))
+    return size, min(size / wanted, LARGEST * reach)
 
 
 def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:

@@ -98,7 +98,8 @@ def draw(
     painted at full strength with one of the stroke sizes, the others between, so that mixtures are trained too.
     """
     rng = np.random.default_rng((seed, 1, step))
-    chosen = np.array([permutation(styles, seed, i // styles)[i % styles] for i in range(first, first + count)])
+    # Not the key of the photos' order: with as many photos as styles each would meet one style alone.
+    chosen = np.array([permutation(styles, seed, i // styles, 1)[i % styles] for i in range(first, first + count)])
     weights = np.zeros((count, 1 + styles * sizes), np.float32)
     for row, style in zip(weights, chosen, strict=True):
         place = float(rng.integers(sizes)) if rng.random() < WHOLE else rng.random() * (sizes - 1)

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from impasto.config import TrainConfig, to_json
+from impasto.config import TrainConfig, key_of, to_json
 from impasto.devices import pick_device, pick_precision, torch_failures
 from impasto.downloads import Progress
 from impasto.errors import ImageError, StyleError, TrainingError
@@ -33,7 +33,7 @@ from impasto.networks.transformer import TransformerNet
 from impasto.palette import extended
 from impasto.photos import Crops, Photo, Prefetch, find_photos
 from impasto.styles import StyleEntry, StyleSpec, find_style, is_name, is_number, load_file
-from impasto.targets import Targets, draw, scale_to, to_tensor
+from impasto.targets import NARROWEST, Targets, draw, scale_to, to_tensor
 
 DEFAULT_STEPS = 8000
 HELD_OUT = 4
@@ -89,6 +89,9 @@ def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator
                 yield step
     finally:
         run.close()
+    if run.examined != run.step_count:  # all was done before, perhaps with other names and strengths
+        with translated():
+            run.examine()
     export_style(run.average, config.output, run.spec())
 
 
@@ -115,8 +118,9 @@ class Run:
         self.total_steps = count_steps(config, len(self.photos))
         self.step_count = self.images = 0
         self.style_losses = torch.ones(len(config.paintings))
-        self.emphasis = torch.tensor([config.emphasis.get(path.stem, 1.0) for path in config.paintings])
+        self.emphasis = torch.tensor([config.emphasis.get(key_of(path), 1.0) for path in config.paintings])
         self.figures: dict[str, dict[str, float]] = {}
+        self.examined = -1  # the step at which they were taken
         self.rollbacks = self.reached = 0  # in a row, without going beyond the step that the first of them reached
         self.seconds = 0.0
         self.rate_scale = 1.0
@@ -141,7 +145,8 @@ class Run:
                 images.append(scale_to(read_image(photo.read()), SAMPLE_SIDE, multiple=spec.multiple))
             except (OSError, ImageError) as error:
                 log.warning("skipped %s: %s", photo, error)
-        images = [image for image in images if min(image.shape[:2]) >= spec.min_size]
+        narrowest = max(spec.min_size, NARROWEST)  # of the network, and of the loss network
+        images = [image for image in images if min(image.shape[:2]) >= narrowest]
         if not images:
             raise TrainingError(f"none of the photos for samples can be used, {self.validation[0]} for one")
         return images
@@ -357,6 +362,7 @@ class Run:
             entry.name: {"content": round(content, 4), "style": round(style, 5)}
             for entry, (content, style) in zip(self.entries, means, strict=True)
         }
+        self.examined = self.step_count
         return self.figures
 
     def sample_rows(self) -> list[Tensor]:
@@ -364,7 +370,8 @@ class Run:
         if self.config.architecture == "TransformerNet":
             return [torch.tensor([0.0, 1.0], device=self.device)]
         spec = self.spec()
-        return [torch.from_numpy(spec.mix({e.name: 1.0})).to(self.device) for e in self.entries]
+        mixed = [spec.mix({entry.name: 1.0}, strength=entry.strength) for entry in self.entries]
+        return [torch.from_numpy(weights).to(self.device) for weights in mixed]
 
     def close(self) -> None:
         """Save what is not saved yet, unless an interrupt tore a step."""
@@ -392,39 +399,39 @@ class Run:
 
 def make_entries(config: TrainConfig) -> tuple[StyleEntry, ...]:
     """What the style file will say of each painting's style."""
-    stems = [path.stem for path in config.paintings]
-    if unknown := sorted(config.about.keys() - set(stems)):
-        raise ValueError(f"about is of {', '.join(unknown)}; the paintings are {', '.join(stems)}")
+    keys = [key_of(path) for path in config.paintings]
+    if unknown := sorted(config.about.keys() - set(keys)):
+        raise ValueError(f"about is of {', '.join(unknown)}; the paintings are {', '.join(keys)}")
     strokes = config.style_size if config.architecture == "StyleNet" else ()
     allowed = ("name", "title", "artist", "year", "rights", "strength", *(["stroke"] if strokes else []))
     entries = []
-    for stem in stems:
-        about = {"name": stem if len(stems) > 1 else config.output.stem} | config.about.get(stem, {})
+    for key, path in zip(keys, config.paintings, strict=True):
+        about = {"name": path.stem if len(keys) > 1 else config.output.stem} | config.about.get(key, {})
         if unknown := sorted(about.keys() - set(allowed)):
-            raise ValueError(f"about of {stem} has {', '.join(unknown)}; it may have {', '.join(allowed)}")
+            raise ValueError(f"about of {key} has {', '.join(unknown)}; it may have {', '.join(allowed)}")
         if not is_name(about["name"]):
             raise ValueError(
-                f"about of {stem} has the name {about['name']!r}, which --style could not ask for; "
-                f"give one of letters, digits, hyphens and spaces by --about.{stem}.name"
+                f"about of {key} has the name {about['name']!r}, which --style could not ask for; "
+                f"give one of letters, digits, hyphens and spaces by --about.{key}.name"
             )
-        values = about | recommended(stem, about, strokes)
+        values = about | recommended(key, about, strokes)
         entries.append(StyleEntry(**values, strokes=strokes))  # type: ignore[arg-type]
     if len({entry.name for entry in entries}) < len(entries):
         raise ValueError(f"paintings have one name twice: {', '.join(entry.name for entry in entries)}")
     return tuple(entries)
 
 
-def recommended(stem: str, about: Mapping[str, str], strokes: Sequence[int]) -> dict[str, float]:
-    """Strength and stroke that are recommended for the style of `stem`, where `about` has them."""
+def recommended(key: str, about: Mapping[str, str], strokes: Sequence[int]) -> dict[str, float]:
+    """Strength and stroke that are recommended for the style of the painting `key`, where `about` has them."""
     found: dict[str, float] = {}
     if "strength" in about:
         if not is_number(about["strength"]) or not 0 <= float(about["strength"]) <= 1:
-            raise ValueError(f"about of {stem} has the strength {about['strength']}; it must be from 0 to 1")
+            raise ValueError(f"about of {key} has the strength {about['strength']}; it must be from 0 to 1")
         found["strength"] = float(about["strength"])
     if "stroke" in about:
         sizes = {str(size): size for size in strokes}
         if about["stroke"] not in sizes:
-            raise ValueError(f"about of {stem} has the stroke {about['stroke']}; it must be one of {', '.join(sizes)}")
+            raise ValueError(f"about of {key} has the stroke {about['stroke']}; it must be one of {', '.join(sizes)}")
         found["stroke"] = sizes[about["stroke"]]
     return found
 

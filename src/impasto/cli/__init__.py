@@ -65,5 +65,8 @@ def config_file(tokens: Sequence[str]) -> list[Toml]:
             path = value if equals else tokens[i + 1] if i + 1 < len(tokens) else ""
             if not Path(path).is_file():
                 raise ValueError(f"--config is {path!r}; there is no such file")
-            return [Toml(path, must_exist=True, search_parents=False, use_commands_as_keys=False)]
+            file = Toml(path, must_exist=True, search_parents=False, use_commands_as_keys=False)
+            if tables := [key for key in file.config if key in {*app}]:  # which cyclopts would pass over
+                raise ValueError(f"--config is {path!r}; it has {tables[0]}, which is no setting of training")
+            return [file]
     return []

@@ -44,7 +44,8 @@ def styles(
         raise ValueError("--matrix needs --sheet, the picture to write")
     entries = impasto.builtin_styles() if file is None else styles_of(file)
     if sheet is not None:
-        draw_sheet(sheet, file, [matrix] if matrix else list(entries), photo, side, as_matrix=matrix is not None)
+        names = list(entries) if matrix is None else [matrix]
+        draw_sheet(sheet, file, names, photo, side, as_matrix=matrix is not None)
         print(sheet)
     elif json:
         print_json([{"name": name, **entry} for name, entry in entries.items()])
