@@ -6,7 +6,7 @@
 # Environments are made once and kept; they are made anew when pyproject.toml changes.
 
 PYTHON ?= python3
-STYLE ?= rain_princess
+STYLE ?= starry_night
 PHOTO ?= examples/raccoon.jpg
 # PyTorch 2.13.0: where a CPU build of it is at hand, pip takes that; plain "torch" would bring several GB of CUDA.
 TORCH ?= torch==2.13.0

@@ -29,23 +29,21 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from impasto.config import TrainConfig, TransformerArgs
-from impasto.export import export_style, make_spec
+from impasto.export import export_style, load_network, make_spec
 from impasto.images import write_image
 from impasto.networks.norm import InstanceNorm
-from impasto.networks.rewrite import for_inference
-from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
 from impasto.networks.weights import load_loss_network
 from impasto.photos import Crops, Prefetch
 from impasto.runtimes import OpenVINORuntime
-from impasto.styles import StyleEntry, builtin_styles, read_style, zoo
+from impasto.styles import StyleEntry, find_style, load_style
 from impasto.targets import to_tensor
 from impasto.train import Run
 
 FRAME, HD, UHD = (720, 1280), (1080, 1920), (2160, 3840)
 THREADS = 2
-STYLE = "rain_princess"
+STYLE = "candy"
 JOHNSON_MACS = 154e3
 """Multiply-adds a pixel of the full network."""
 PEER = """
@@ -105,7 +103,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the results")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
-    results: dict[str, Any] = {"machine": machine(), "command": " ".join(["python", *sys.argv])}
+    results: dict[str, Any] = {"machine": machine(), "ran": " ".join(["python", *sys.argv])}
     with tempfile.TemporaryDirectory() as folder:
         for name in args.names or MEASUREMENTS:
             results[name] = MEASUREMENTS[name](Path(folder))
@@ -171,15 +169,11 @@ def full_style(folder: Path) -> Path:
 
 
 def network(folder: Path) -> dict[str, Any]:
-    """The full network and the shipped one at 1920 x 1080, against the full one in eager float32 PyTorch."""
+    """The full network at 1920 x 1080, against the same in eager float32 PyTorch."""
     net, image = seeded_net(32), np.random.default_rng(0).random((1, 3, *HD), dtype=np.float32)
     x = torch.from_numpy(image)
-    styles = {"full": full_style(folder), STYLE: zoo() / str(builtin_styles()[STYLE]["file"])}
-    engines = {
-        f"{name} {precision}": OpenVINORuntime(path.read_bytes(), precision=precision)
-        for name, path in styles.items()
-        for precision in ("float32", "bfloat16")
-    }
+    data = full_style(folder).read_bytes()
+    engines = {f"full {precision}": OpenVINORuntime(data, precision=precision) for precision in ("float32", "bfloat16")}
 
     def eager() -> Tensor:
         with torch.inference_mode():
@@ -196,20 +190,15 @@ def network(folder: Path) -> dict[str, Any]:
         result[name]["tflops"] = round(rate / seconds[name], 3)
     reference = eager().numpy()
     result["full float32"]["psnr_to_pytorch_db"] = psnr(engines["full float32"](image), reference)
-    for name in styles:
-        exact = engines[f"{name} float32"](image).copy()
-        result[f"{name} bfloat16"]["psnr_to_float32_db"] = psnr(engines[f"{name} bfloat16"](image), exact)
+    exact = engines["full float32"](image).copy()
+    result["full bfloat16"]["psnr_to_float32_db"] = psnr(engines["full bfloat16"](image), exact)
     return result
 
 
-def palette(folder: Path) -> dict[str, Any]:
-    """A palette of sixteen styles in three stroke sizes at three sizes, against the full network in eager float32."""
-    entries = tuple(StyleEntry(name=f"style{i}", strokes=(320, 512, 820)) for i in range(16))
-    torch.manual_seed(0)
-    net = StyleNet(rows=1 + sum(len(entry.strokes) for entry in entries)).eval()
-    path = folder / "palette.onnx"
-    export_style(net, path, make_spec(net, entries=entries))
-    rows = read_style(path).spec.mix({"style3": 1.0}, strength=0.8, size=600)
+def palette(_: Path) -> dict[str, Any]:
+    """The built-in palette at three sizes, against the full network in eager float32 PyTorch."""
+    style = load_style(STYLE)
+    rows = style.spec.mix(style.weights, strength=0.8, size=600)
     images = {size: np.random.default_rng(0).random((1, 3, *size), dtype=np.float32) for size in (FRAME, HD, UHD)}
     full, x = seeded_net(32), torch.from_numpy(images[HD])
 
@@ -218,12 +207,11 @@ def palette(folder: Path) -> dict[str, Any]:
             painted: Tensor = full(x)
             return painted
 
-    data = path.read_bytes()
-    engines = {precision: OpenVINORuntime(data, precision=precision) for precision in ("float32", "bfloat16")}
+    engines = {precision: OpenVINORuntime(style.data, precision=precision) for precision in ("float32", "bfloat16")}
     runs = {f"{name} {size[0]}p": partial(engines[name], images[size], rows) for name in engines for size in images}
     seconds = medians({"eager float32": eager, **runs}, 5)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        for_inference(net)(x, torch.from_numpy(rows)[None])
+        load_network(style.data)(x, torch.from_numpy(rows))
     result: dict[str, Any] = {name: {"seconds": round(s, 4)} for name, s in seconds.items()}
     for name in engines:
         result[f"{name} 1080p"] |= {
@@ -235,7 +223,7 @@ def palette(folder: Path) -> dict[str, Any]:
     exact = engines["float32"](images[HD], rows).copy()
     result["bfloat16 1080p"]["psnr_to_float32_db"] = psnr(engines["bfloat16"](images[HD], rows), exact)
     result["multiply_adds_a_pixel"] = round(counter.get_total_flops() / 2 / math.prod(HD))
-    result["megabytes"] = round(path.stat().st_size / 1e6, 2)
+    result["megabytes"] = round(find_style(STYLE).stat().st_size / 1e6, 2)
     return result
 
 

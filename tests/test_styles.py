@@ -351,8 +351,10 @@ def test_a_built_in_style_is_complete(name: str) -> None:
     entry = builtin_styles()[name]
     assert (zoo() / entry["file"]).is_file()
     assert all(isinstance(entry[key], str) for key in ("title", "artist", "year", "rights"))
-    spec = load_style(name).spec
-    assert spec.names[0] == name
+    style = load_style(name)
+    assert style.name == name
+    inside = next(asdict(said) for said in style.spec.entries if said.name == name)
+    assert entry == {key: inside.get(key, entry["file"]) for key in entry}
     assert set(name) <= set(string.ascii_lowercase + string.digits + "_")
 
 
@@ -534,6 +536,14 @@ def test_a_file_whose_name_has_a_comma_or_colon_is_a_file(invert_bytes: bytes, t
     path = tmp_path / "a,b:c"
     path.write_bytes(invert_bytes)
     assert load_style(str(path)).name == "invert"
+
+
+def test_styles_of_a_palette_whose_path_has_a_comma_are_named_and_blended(colors: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a,b" / "c,d.onnx"
+    path.parent.mkdir()
+    path.write_bytes(colors.read_bytes())
+    assert load_style(f"{path}:red").weights == {"red": 1.0}
+    assert load_style(f"{path}:red:1,{path}:blue:3").weights == {"red": 0.25, "blue": 0.75}
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def preview(
     photo: Path,
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    base: str,
+    base: str = "palette",
     seconds: float = 75.0,
     side: int = 320,
     loss_network: tuple[str, ...] = ("vgg19-small16x",),
@@ -81,7 +81,7 @@ def preview(
     output
         Sheet to write, strength against stroke; <stem>-<painting>-preview.png beside the photo unless given.
     base
-        Palette whose network is used.
+        Palette whose network is used; ours unless given.
     seconds
         How long to learn.
     side
