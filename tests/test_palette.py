@@ -13,7 +13,7 @@ from impasto.export import export_style, load_trainable
 from impasto.networks.rewrite import for_inference, undone
 from impasto.networks.stylenet import StyleNet, tables, with_rows
 from impasto.palette import merge, share_base
-from impasto.styles import StyleEntry, read_style
+from impasto.styles import StyleEntry, find_style, load_file, read_style
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,15 @@ def test_rounding_is_no_other_base(upsample: Literal["nearest", "bilinear"]) -> 
     assert share_base(net, again)
     again.output.bias.data += 0.05
     assert not share_base(net, again)
+
+
+def test_the_built_in_palette_is_merged_by_its_name(tmp_path: Path) -> None:
+    base = load_trainable(load_file(find_style("palette")).data, "palette")
+    assert isinstance(base, StyleNet)
+    net = with_rows(base, {name: table[1:2].detach() for name, table in tables(base).items()})
+    export_style(net, tmp_path / "new.onnx", palette_spec(net, ("new",), (512,)))
+    spec = merge([Path("palette"), tmp_path / "new.onnx"], tmp_path / "both.onnx")
+    assert spec.names == [*load_file(find_style("palette")).spec.names, "new"]
 
 
 def test_another_base_is_refused(palette: Path, tmp_path: Path) -> None:

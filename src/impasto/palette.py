@@ -10,7 +10,7 @@ from impasto.errors import StyleError
 from impasto.export import export_style, load_trainable
 from impasto.networks.rewrite import for_inference
 from impasto.networks.stylenet import StyleNet, tables, with_rows
-from impasto.styles import Style, StyleSpec, read_style
+from impasto.styles import Style, StyleSpec, find_style, read_style
 
 ROUNDING = 2e-3
 """Largest difference of shared weights, of the largest among them: they were rounded to float16 and back."""
@@ -19,6 +19,8 @@ ROUNDING = 2e-3
 def merge(sources: Sequence[Path], output: Path) -> StyleSpec:
     """Write a palette that has the styles of all `sources`, whose shared weights must be the same; returns its spec.
 
+    A source is a file, or the name of a built-in palette.
+
     Raises:
         StyleError: A source cannot be used, they do not share a base, or two have a style of one name.
         ValueError: There are fewer than two sources.
@@ -26,7 +28,7 @@ def merge(sources: Sequence[Path], output: Path) -> StyleSpec:
     """
     if len(sources) < 2:
         raise ValueError("a merge needs two palettes or more")
-    files = [read_style(source) for source in sources]
+    files = [read_style(find_style(source)) for source in sources]
     nets = [load_palette(file) for file in files]
     for source, net in zip(sources[1:], nets[1:], strict=True):
         if not share_base(nets[0], net):

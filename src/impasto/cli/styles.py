@@ -107,7 +107,7 @@ def palette_merge(*palettes: Path, output: Annotated[Path, Parameter(alias="-o")
     Parameters
     ----------
     palettes
-        Style files, two or more, trained with the same --base.
+        Style files, two or more, trained with the same --base, or that base itself: palette is the built-in one.
     output
         Style file to write, .onnx.
 
