@@ -51,7 +51,7 @@ LAYERS = tuple(f"relu{name}" for name in TEACHER)
 HELD_OUT = 7
 """One of so many paintings is for judging alone."""
 JUDGED_SIDE = 384
-RATES = (6e-3, 2e-2, 6e-3)
+RATES = (2e-3, 1e-2, 2e-3)
 """Highest learning rates: of the convolutions, the linear maps, the biases."""
 
 
