@@ -7,7 +7,6 @@ validation photos, and drawn. A run that was stopped continues where it was. Not
 import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from impasto.styles import Style, load_file
 from impasto.stylize import stylize
 from impasto.train import train
 from measure import Judge, energies
-from speed import machine
+from speed import machine, ran
 
 HD = (1080, 1920)
 CANDIDATES: dict[str, dict[str, Any]] = {
@@ -53,7 +52,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the results")
     parser.add_argument("--names", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     args = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine(), "command": " ".join(["python", *sys.argv])}
+    results: dict[str, Any] = {"machine": machine(), "command": ran()}
     for name in args.names:
         path = args.out / f"{name.replace(' ', '-')}.onnx"
         if not path.exists() or load_file(path).spec.recipe["steps"] != args.steps:

@@ -7,9 +7,7 @@ by the latter; ``balance``: every painting on three photos with the defaults; ``
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from itertools import chain
@@ -19,20 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from impasto.config import OptimizeConfig
 from impasto.images import fit, read_image, resize, write_image
-from impasto.networks.vgg import conv_names
 from impasto.optimize import Run, optimize
 from impasto.sheets import draw
 from measure import Judge, Pixels
-from speed import machine
+from speed import machine, peak_gb, ran, random_vgg19
 
 SIDE = 512
 ITERATIONS = 500
-VGG19 = (64, 128, 256, 512, 512)
-"""Channels of its blocks."""
 MEMORY = {2048: 3.0, 4096: 4.0}
 """Gigabytes aimed at, by size."""
 SHOWN = 256
@@ -54,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for name in args.names or MEASUREMENTS:
-        about = {"machine": machine(), "loss_network": Path(args.loss_network).name}
+        about = {"machine": machine(), "command": ran(), "loss_network": Path(args.loss_network).name}
         with TemporaryDirectory() as folder:
             results[name] = about | MEASUREMENTS[name](args, Path(folder))
         print(name, json.dumps(results[name], indent=2), flush=True)
@@ -64,11 +58,10 @@ def main() -> None:
 
 def speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Seconds of an iteration, the two networks in turn."""
-    full = folder / "vgg19-random.safetensors"
-    save_random_vgg19(full)
+    full = random_vgg19(folder / "vgg19-random.safetensors", 64, "5_1")
     settings: dict[str, dict[str, Any]] = {
         "compact": {"loss_network": (args.loss_network,)},
-        "full": {"loss_network": (str(full),), "precision": "float32"},
+        "full": {"loss_network": (full,), "precision": "float32"},
     }
     size: dict[str, Any] = {"size": SIDE, "min_size": SIDE, "first_iterations": ITERATIONS}
     runs = {
@@ -93,18 +86,6 @@ def speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "times_faster": round(medians["full"] / medians["compact"], 2),
         "aimed_at": 10,
     }
-
-
-def save_random_vgg19(path: Path) -> None:
-    """Write a VGG-19 to relu5_1 of random weights."""
-    torch.manual_seed(0)
-    state, inputs = {}, 3
-    for name in conv_names("vgg19")[:13]:
-        width = VGG19[int(name[0]) - 1]
-        state[f"conv{name}.weight"] = torch.randn(width, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5
-        state[f"conv{name}.bias"] = torch.zeros(width)
-        inputs = width
-    save_file(state, path)
 
 
 def pairs(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -185,19 +166,7 @@ def memory(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         command = [sys.executable, "-m", "impasto", "optimize", str(args.photos[0]), str(args.paintings[0])]
         command += ["-o", str(folder / "large.png"), "--size", str(size), "--min-size", str(size)]
         command += ["--first-iterations", "12", "--memory", str(most - 0.6), "--loss-network", args.loss_network]
-        start = time.perf_counter()
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            told = process.stderr.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0, told
-        found[str(size)] = {
-            "gigabytes": round(usage.ru_maxrss * 1024 / 1e9, 2),
-            "aimed_at": most,
-            "seconds": round(time.perf_counter() - start, 1),
-            "told": told.splitlines()[:2],
-        }
+        found[str(size)] = {"gigabytes": peak_gb(command), "aimed_at": most}
     return {"iterations": 12, "sizes": found}
 
 

@@ -8,7 +8,6 @@ Johnson et al.'s figure 5, the training objective of the network's output agains
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -29,7 +28,7 @@ from impasto.styles import Style, load_file
 from impasto.stylize import BROADEST, FINEST, stylize
 from impasto.targets import Targets, scale_to, to_tensor
 from measure import PAINTING_SIDE, PERIODS, Judge, at, spectrum
-from speed import machine
+from speed import machine, ran
 
 Pixels = npt.NDArray[np.uint8]
 PUBLISHED = {
@@ -63,7 +62,7 @@ def main() -> None:
     args = parser.parse_args()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for name in args.names or ("distances", "curves", "sliders"):
-        about = {"machine": machine(), "command": " ".join(["python", *sys.argv]), "palette": args.palette.name}
+        about = {"machine": machine(), "command": ran(), "palette": args.palette.name}
         results[name] = about | MEASUREMENTS[name](load_file(args.palette), args)
         print(name, json.dumps(results[name], indent=2), flush=True)
         if args.json:

@@ -103,13 +103,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the results")
     args = parser.parse_args()
     torch.set_num_threads(THREADS)
-    results: dict[str, Any] = {"machine": machine(), "ran": " ".join(["python", *sys.argv])}
+    results: dict[str, Any] = {"machine": machine(), "ran": ran()}
     with tempfile.TemporaryDirectory() as folder:
         for name in args.names or MEASUREMENTS:
             results[name] = MEASUREMENTS[name](Path(folder))
             print(name, json.dumps(results[name], indent=2), flush=True)
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def ran() -> str:
+    """The command that measures, without this machine's folders."""
+    return " ".join(["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)])
 
 
 def machine() -> dict[str, Any]:
@@ -355,19 +360,20 @@ def make_run(folder: Path) -> Run:
 
 def loss_networks(folder: Path) -> tuple[str, str]:
     """Files of VGG-19 to relu3_1, and of one with a quarter of the channels to relu5_1, random weights."""
-    paths = []
-    for name, base, last in (("exact", 64, "3_1"), ("small", 16, "5_1")):
-        state, inputs = {"normalize.weight": torch.eye(3)[:, :, None, None], "normalize.bias": torch.zeros(3)}, 3
-        for layer in conv_names("vgg19"):
-            outputs = base * min(8, 2 ** (int(layer[0]) - 1))
-            state[f"conv{layer}.weight"] = torch.randn(outputs, inputs, 3, 3) * math.sqrt(2 / (9 * inputs))
-            state[f"conv{layer}.bias"] = torch.zeros(outputs)
-            inputs = outputs
-            if layer == last:
-                break
-        paths.append(str(folder / f"{name}.safetensors"))
-        save_file(state, paths[-1])
-    return paths[0], paths[1]
+    return random_vgg19(folder / "exact.safetensors", 64, "3_1"), random_vgg19(folder / "small.safetensors", 16, "5_1")
+
+
+def random_vgg19(path: Path, base: int, last: str) -> str:
+    """Write a VGG-19 of random weights to its convolution `last`, `base` channels in its first; returns the path."""
+    state, inputs = {"normalize.weight": torch.eye(3)[:, :, None, None], "normalize.bias": torch.zeros(3)}, 3
+    names = conv_names("vgg19")
+    for layer in names[: names.index(last) + 1]:
+        outputs = base * min(8, 2 ** (int(layer[0]) - 1))
+        state[f"conv{layer}.weight"] = torch.randn(outputs, inputs, 3, 3) * math.sqrt(2 / (9 * inputs))
+        state[f"conv{layer}.bias"] = torch.zeros(outputs)
+        inputs = outputs
+    save_file(state, path)
+    return str(path)
 
 
 class PlainStep:
