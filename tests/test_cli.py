@@ -652,6 +652,7 @@ def test_a_matrix_of_one_style(run: Run, colors: Path, photo: Pixels) -> None:
         (["--sheet", "photo.png", "--photo", "photo.png"], 2, "one of the files that are read"),
         (["--sheet", "s.png", "--side", "3"], 2, "side is 3"),
         (["--sheet", "s.png", "--matrix", "rod"], 1, "has no style 'rod'; did you mean red"),
+        (["--sheet", "s.png", "--matrix", ""], 1, "has no style ''; did you mean"),
         (["--sheet", "s.png", "--photo", "none.png"], 1, "none.png"),
         (["--sheet", "s.png", "--photo", "photo.png", "--side", "-1"], 2, "side is -1"),
     ],

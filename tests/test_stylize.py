@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import invert_spec
+from conftest import STROKES, colors_model, invert_spec
 from impasto import Picture, load_style, stylize
 from impasto.colors import COLORS, keep_colors
 from impasto.errors import DeviceError, StyleError
 from impasto.images import fit, resize
-from impasto.styles import Style, load_file, read_style
+from impasto.styles import Style, StyleEntry, load_file, read_style
 
 verb = importlib.import_module("impasto.stylize")  # the module, not the function of its name
 
@@ -254,6 +254,17 @@ def test_an_enlarged_mask_does_not_ring(invert: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- palettes
+
+
+def test_the_recommended_strength_is_used_unless_another_is_asked_for(tmp_path: Path, noise: Noise) -> None:
+    entries = (StyleEntry(name="red", strokes=STROKES, strength=0.4), StyleEntry(name="blue", strokes=STROKES))
+    path, photo = tmp_path / "weak.onnx", noise(20, 30)
+    path.write_bytes(colors_model(entries=entries).SerializeToString())
+    for style, share, color in ((f"{path}:red", 0.4, (220, 40, 0)), (f"{path}:red,{path}:blue", 0.7, (110, 50, 85))):
+        painted = stylize(photo, style, precision="float32")
+        np.testing.assert_allclose(painted, (1 - share) * photo + share * np.array(color), atol=0.51)
+    full = stylize(photo, f"{path}:red", strength=1, precision="float32")
+    np.testing.assert_allclose(full, np.broadcast_to([220, 40, 0], photo.shape), atol=0.51)
 
 
 def red(colors: Path) -> Style:

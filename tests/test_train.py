@@ -735,9 +735,14 @@ def test_a_palette_learns_all_its_styles(trainer: Trainer, paintings: tuple[Path
     assert "network" not in spec.recipe
 
 
-def test_figures_of_every_style_come_with_the_samples(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
+def test_figures_of_every_style_come_with_the_samples(
+    trainer: Trainer, paintings: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = of_a_palette(paintings, steps=60, learning_rate=0.02, batch_size=(4,), sample_interval=30)
+    examine, examined = Run.examine, list[int]()
+    monkeypatch.setattr(Run, "examine", lambda run: examined.append(run.step_count) or examine(run))  # type: ignore[func-returns-value]
     steps = trainer.run(**settings)
+    assert examined == [30, 60]  # not once more at the end
     shown = {step.step: step.figures for step in steps if step.figures}
     assert list(shown) == [30, 60]
     assert {name: set(figures) for name, figures in shown[60].items()} == {
@@ -832,6 +837,7 @@ def test_rows_are_learnt_on_a_base_that_stays(trainer: Trainer, palette: Path, p
     assert any(differ({"": weights[name][:1]}, {"": weights[name][1:]}) for name in own)
     spec = trainer.exported[0].spec
     assert (spec.names, spec.recipe["base"], spec.arguments["widths"]) == (["a"], "palette.onnx", (4, 6))
+    assert not {"stylenet", "network"} & spec.recipe.keys()  # it was not these settings that shaped it
 
 
 def test_all_weights_of_a_base_are_learnt_when_asked(
