@@ -171,7 +171,7 @@ def compare(found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     wanted_square = (wanted * wanted).sum(1, dtype=torch.float32)
     cosine = (dot / (square * wanted_square).clamp_min(TINY).sqrt()).mean()
     distance = (square - 2 * dot + wanted_square).sum((1, 2)) / (wanted_square.sum((1, 2)).mean() + TINY)
-    grams = gram_distance(gram(found), gram(wanted), relative=True)
+    grams = gram_distance(found, gram(wanted), relative=True)
     return (distance + 0.2 * grams).mean() + 0.3 * (1 - cosine), cosine
 
 

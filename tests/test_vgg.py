@@ -76,6 +76,20 @@ def test_features_are_those_of_the_definition(architecture: str, pooling: str, p
         assert_same(value, expected[layer])
 
 
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_a_layer_is_the_same_whatever_else_is_asked_for(pooling: str) -> None:
+    """Where a layer before a pooling is not asked for, its ReLU may come behind it, if that is the same."""
+    net = VGG("vgg19", random_state("vgg19"), pooling=pooling)
+    every = net(photo(), net.layers)
+    for layer in net.layers:
+        assert torch.equal(net(photo(), [layer])[layer], every[layer])
+
+
+def test_a_map_of_one_pixel_is_not_pooled() -> None:
+    net = VGG("vgg19", random_state("vgg19"))
+    assert net(photo(2, 2), ["relu2_2"])["relu2_2"].shape == (2, WIDTHS[1], 1, 1)
+
+
 def test_layers_are_named_shallow_to_deep() -> None:
     assert VGG("vgg16", random_state("vgg16")).layers == [f"relu{x}" for x in PLANS["vgg16"] if x != "P"]
     assert VGG("vgg19", random_state("vgg19", last="3_1")).layers == [

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from impasto.statistics import Moments, gram
+from impasto.statistics import GramDistance, Moments, SquaredDistance, positions, squares
 
 TINY = 1e-12
 """Keeps the relative losses of an all-black target finite."""
@@ -31,7 +31,7 @@ def style_loss(features: Features, grams: Features, weights: Weights, *, relativ
 
     Layers are averaged by `weights`, if absolute summed.
     """
-    values = {k: gram_distance(gram(features[k]), grams[k], relative=relative) for k in weights}
+    values = {k: gram_distance(features[k], grams[k], relative=relative) for k in weights}
     return weighted_sum(values, weights) / (sum(weights.values()) if relative else 1)
 
 
@@ -48,14 +48,17 @@ def distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:
     Over the mean of the batch, not each its own: else a crop of empty sky, whose features are next to nothing, would
     outweigh all others and stay unpainted.
     """
-    squares = (features.float() - target.float()).square().sum((1, 2, 3))
-    return squares / (target.float().square().sum((1, 2, 3)).mean() + TINY if relative else target[0].numel())
+    excess: Tensor = SquaredDistance.apply(features, target)  # type: ignore[no-untyped-call]
+    return excess / (squares(target).mean() + TINY if relative else target[0].numel())
 
 
-def gram_distance(value: Tensor, target: Tensor, *, relative: bool) -> Tensor:
-    """Squared Frobenius distance of Gram matrices, over the target's own square or over C^2 (Johnson's scaling)."""
-    squares = (value.float() - target.float()).square().sum((1, 2))
-    return squares / (target.float().square().sum((1, 2)) + TINY if relative else target.shape[1] ** 2)
+def gram_distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:
+    """Squared Frobenius distance of the Gram matrices of features (N, C, H, W) to a target, (1 or N, C, C).
+
+    Over the target's own square, or over C^2 (Johnson's scaling).
+    """
+    excess: Tensor = GramDistance.apply(positions(features), target)  # type: ignore[no-untyped-call]
+    return excess / (squares(target) + TINY if relative else target.shape[1] ** 2)
 
 
 def style_distance(found: Moments, target: Moments, kind: str) -> Tensor:

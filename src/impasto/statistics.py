@@ -13,8 +13,12 @@ def gram(features: Tensor) -> Tensor:
 
     Divided by the number of positions, so that maps of any size compare.
     """
-    f = features.permute(0, 2, 3, 1).flatten(1, 2)  # (N, H W, C): no copy of a channels-last map
-    return Gram.apply(f)  # type: ignore[no-any-return, no-untyped-call]
+    return Gram.apply(positions(features))  # type: ignore[no-any-return, no-untyped-call]
+
+
+def positions(features: Tensor) -> Tensor:
+    """Features (N, C, H, W) as (N, H W, C), without a copy of a channels-last map."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 class Gram(torch.autograd.Function):
@@ -34,6 +38,47 @@ class Gram(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:  # noqa: D102
         (f,) = ctx.saved_tensors
         return f @ ((grad + grad.transpose(1, 2)) / f.shape[1])  # type: ignore[no-any-return]
+
+
+class GramDistance(torch.autograd.Function):
+    """|F^T F / P - T|^2 of F (N, P, C) and T (1 or N, C, C), symmetric: (N,), float32.
+
+    With its gradient in one function few of the passes over (N, C, C) remain that were a sixth of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        excess = f.transpose(1, 2) @ f / f.shape[1] - target.float()
+        ctx.save_for_backward(f, excess)
+        return squares(excess)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+        f, excess = ctx.saved_tensors
+        return f @ (excess * (4 / f.shape[1] * grad)[:, None, None]).to(f.dtype), None
+
+
+class SquaredDistance(torch.autograd.Function):
+    """|F - T|^2 of maps (N, C, H, W) of one type: (N,), float32."""
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, target: Tensor) -> Tensor:  # noqa: D102
+        excess = f - target
+        ctx.save_for_backward(excess)
+        return squares(excess)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+        (excess,) = ctx.saved_tensors
+        return excess * (2 * grad).to(excess.dtype)[:, None, None, None], None
+
+
+def squares(values: Tensor) -> Tensor:
+    """Sums of the squares of each of `values` (N, ...): (N,), float32."""
+    total: Tensor = torch.linalg.vector_norm(values, dim=[*range(1, values.ndim)], dtype=torch.float32)
+    return total.square()
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,9 @@ class Targets:
             grams = {layer: mixed(rows[:, 1:], values) for layer, values in self.grams.items()}
             tv = rows[:, 1:] @ self.tv
             if some_photo:
-                grams = {k: v + rows[:, :1, None] * gram(targets[k]).float() for k, v in grams.items()}
+                mixtures = rows[:, 0].nonzero().flatten()
+                for layer, values in grams.items():
+                    values[mixtures] += rows[mixtures, :1, None] * gram(targets[layer][mixtures]).float()
                 tv = tv + rows[:, 0] * total_variation(photo).clamp_min(FLAT)
         features = self.loss_network(painted.to(self.dtype), self.content_weights | self.style_weights)
         return {

@@ -79,14 +79,19 @@ class VGG(nn.Module):
             raise ValueError(f"layers {sorted(unknown)} are not in this network; it has {', '.join(self.layers)}")
         features: dict[str, Tensor] = {}
         x = self.normalize(image)
-        for name in self.names:
+        for name, following in zip(self.names, (*self.names[1:], ""), strict=True):
             if len(features) == len(wanted):
                 break
-            if name.endswith("_1") and name != "1_1":
-                x = self.pool(x, 2)
-            x = F.relu(self.get_submodule(f"conv{name}")(x))
+            x, pooled = self.get_submodule(f"conv{name}")(x), following.endswith("_1")
             if f"relu{name}" in wanted:
+                x = F.relu_(x)
                 features[f"relu{name}"] = self.widened(name, x)
+                pooled = pooled and len(features) < len(wanted)
+            elif pooled and self.pool is F.max_pool2d:
+                x, pooled = F.relu_(self.pool(x, 2)), False  # the same as in the other order, on a quarter of the map
+            else:
+                x = F.relu_(x)
+            x = self.pool(x, 2) if pooled else x
         return features
 
     def widened(self, name: str, x: Tensor) -> Tensor:
