@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from impasto.devices import pick_device
 from impasto.files import atomic_write
 from impasto.images import read_image
 from impasto.losses import TINY, gram_distance
@@ -50,7 +51,7 @@ WIDTHS = {
 }
 TEACHER = {"1_1": 64, "2_1": 128, "3_1": 256, "4_1": 512, "5_1": 512}
 LAYERS = tuple(f"relu{name}" for name in TEACHER)
-HELD_OUT = 7
+HELD_OUT = 6
 """One of so many paintings is for judging alone."""
 JUDGED_SIDE = 384
 RATES = (2e-3, 1e-2, 2e-3)
@@ -69,17 +70,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30000)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--judge", action="store_true", help="only judge the file that is there")
     args = parser.parse_args()
+    device = torch.device(pick_device(args.device))
     paintings = [find_photos(folder) for folder in args.paintings]
     unseen = [*itertools.chain(*(folder[::HELD_OUT] for folder in paintings))]
     seen = [*itertools.chain(*(find_photos(folder) for folder in args.photos), *paintings)]
     teacher = LossNetwork([load_loss_network(name).to(torch.bfloat16) for name in args.teachers])
-    teacher = teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not args.judge:
-        train(args, [photo for photo in seen if photo not in unseen], teacher)
+        train(args, [photo for photo in seen if photo not in unseen], teacher, device)
     found = {
-        name: judge(load_loss_network(args.output, thin=False), teacher, pictures)
+        name: judge(load_loss_network(args.output, thin=False).to(device), teacher, pictures, device)
         for name, pictures in (("photos", find_photos(args.validation)), ("paintings", unseen))
     }
     print(json.dumps(found, indent=2))
@@ -114,25 +117,25 @@ def optimizers(net: VGG) -> list[torch.optim.Optimizer]:
     return [Muon(kinds[0], RATES[0]), *(torch.optim.Adam(kind, 1e-3) for kind in kinds[1:])]
 
 
-def train(args: argparse.Namespace, pictures: list[Photo], teacher: LossNetwork) -> None:
+def train(args: argparse.Namespace, pictures: list[Photo], teacher: LossNetwork, device: torch.device) -> None:
     """Train a student, with a checkpoint beside the output, and write the average of its weights as float16."""
-    net = begin()
+    net = begin().to(device)
     average = {name: value.clone() for name, value in net.state_dict().items()}
     optimisers, step, checkpoint = optimizers(net), 0, args.output.with_suffix(".pt")
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         net.load_state_dict(state["net"])
         average, step = state["average"], state["step"]
         for optimiser, its in zip(optimisers, state["optimizers"], strict=True):
             optimiser.load_state_dict(its)
-    started, sums = time.perf_counter(), dict.fromkeys(LAYERS, 0.0)
+    started, sums = time.perf_counter(), torch.zeros(len(LAYERS), device=device)
     with Prefetch(Crops(pictures, 0)) as crops:
         while step < args.steps:
             batch = crops.batch(step, step * args.batch_size, args.batch_size, args.image_size)
-            image = disturbed(to_tensor(batch), np.random.default_rng((7, step)))
+            image = disturbed(to_tensor(batch), np.random.default_rng((7, step))).to(device)
             with torch.no_grad():
                 wanted = teacher(image.to(torch.bfloat16), LAYERS)
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16):
                 found = net(image, LAYERS)
             losses, cosines = zip(*(compare(found[k], wanted[k]) for k in LAYERS), strict=True)
             loss = torch.stack(losses).sum()
@@ -145,12 +148,12 @@ def train(args: argparse.Namespace, pictures: list[Photo], teacher: LossNetwork)
             step += 1
             for name, value in net.state_dict().items():
                 average[name].lerp_(value, max(0.001, 9 / (10 + step)))
-            sums = {k: value + cosine.item() for (k, value), cosine in zip(sums.items(), cosines, strict=True)}
+            sums += torch.stack(cosines).detach()
             if step % 50 == 0:
                 seconds = (time.perf_counter() - started) / 50
-                shown = "  ".join(f"{k} {value / 50:.4f}" for k, value in sums.items())
-                print(f"step {step}  loss {loss.item():.4f}  {shown}  {seconds:.2f} s a step", flush=True)
-                started, sums = time.perf_counter(), dict.fromkeys(LAYERS, 0.0)
+                shown = "  ".join(f"{k} {value / 50:.4f}" for k, value in zip(LAYERS, sums.tolist(), strict=True))
+                print(f"step {step}  loss {loss.item():.4f}  {shown}  {seconds:.3f} s a step", flush=True)
+                started, sums = time.perf_counter(), torch.zeros_like(sums)
             if step % 500 == 0 or step == args.steps:
                 states = [optimiser.state_dict() for optimiser in optimisers]
                 data = io.BytesIO()
@@ -214,11 +217,11 @@ def disturbed(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def judge(student: VGG, teacher: LossNetwork, pictures: Sequence[Photo]) -> Mapping[str, float]:
+def judge(student: VGG, teacher: LossNetwork, pictures: Sequence[Photo], device: torch.device) -> Mapping[str, float]:
     """Mean cosine between features of student and teacher by layer, over all places of all pictures."""
     found: dict[str, list[float]] = {layer: [] for layer in LAYERS}
     for picture in pictures:
-        image = to_tensor(scale_to(read_image(picture.read()), JUDGED_SIDE, multiple=16))
+        image = to_tensor(scale_to(read_image(picture.read()), JUDGED_SIDE, multiple=16)).to(device)
         wanted, its = teacher(image.to(torch.bfloat16), LAYERS), student(image, LAYERS)
         for layer, cosines in found.items():
             cosines.append(F.cosine_similarity(its[layer], wanted[layer].float(), dim=1).mean().item())
