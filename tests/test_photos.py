@@ -394,7 +394,7 @@ class Slow(Crops):
 
 def test_coming_batches_are_made_ahead_and_only_once() -> None:
     crops = Slow()
-    with Prefetch(crops, ahead=2) as prefetch:
+    with Prefetch(crops, 1, ahead=2) as prefetch:
         prefetch.batch(0, 0, 1, 4)
         deadline = time.monotonic() + 20
         while len(crops.steps) < 3 and time.monotonic() < deadline:
@@ -405,8 +405,23 @@ def test_coming_batches_are_made_ahead_and_only_once() -> None:
     assert sorted(set(crops.steps)) == sorted(crops.steps)
 
 
+def test_several_threads_make_batches_at_once() -> None:
+    class Meeting(Crops):
+        def __init__(self) -> None:
+            super().__init__([], 0)
+            self.barrier = threading.Barrier(3)
+
+        def batch(self, step: int, first: int, count: int, size: int) -> Batch:
+            if step < 3:
+                self.barrier.wait(20)
+            return np.full((count, size, size, 3), first, np.uint8)
+
+    with Prefetch(Meeting(), 3) as prefetch:
+        assert [prefetch.batch(step, step, 1, 4)[0, 0, 0, 0] for step in range(5)] == [0, 1, 2, 3, 4]
+
+
 def test_error_in_the_thread_comes_with_its_step() -> None:
-    with Prefetch(Slow(fail_at=2)) as prefetch:
+    with Prefetch(Slow(fail_at=2), 1) as prefetch:
         prefetch.batch(0, 0, 1, 4)
         prefetch.batch(1, 1, 1, 4)
         with pytest.raises(TrainingError, match="too many"):
@@ -420,7 +435,7 @@ def alive() -> list[str]:
 
 def test_closing_waits_for_the_batch_at_work_and_drops_the_others() -> None:
     crops = Slow()
-    with Prefetch(crops, ahead=8) as prefetch:
+    with Prefetch(crops, 1, ahead=8) as prefetch:
         prefetch.batch(0, 0, 1, 4)
         while len(crops.steps) < 9:
             time.sleep(0.001)

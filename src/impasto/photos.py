@@ -5,6 +5,7 @@ Batches are a pure function of (seed, step), so a resumed run sees what an unint
 
 import logging
 import math
+import os
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,8 @@ from impasto.images import READ_SUFFIXES, image_size, read_picture
 BAD_SHARE, BAD_COUNT = 0.01, 50
 """Training stops when more photos than both of these cannot be read."""
 
+MOST_THREADS = 8
+"""That make batches of crops."""
 FLAT = 2.0
 """Deviation, of 255, below which a crop is of one colour, and passed over."""
 
@@ -124,6 +127,8 @@ class Crops:
 
     def reject(self, index: int, error: Exception) -> None:
         """Note a photo that cannot be read, and stop when they are too many."""
+        if index in self.unreadable:  # another thread was faster
+            return
         self.unreadable.add(index)
         bad = len(self.unreadable)
         log.warning("skipped %s: %s", self.photos[index], error)
@@ -160,12 +165,14 @@ def cut(data: bytes, size: int, zoom: float, across: float, down: float, flip: f
 
 
 class Prefetch:
-    """Makes the batches of coming steps in a thread while the current one trains; close it, or use it in `with`."""
+    """Makes the batches of coming steps in threads while the current one trains; close it, or use it in `with`."""
 
-    def __init__(self, crops: Crops, ahead: int = 3) -> None:
+    def __init__(self, crops: Crops, threads: int | None = None, *, ahead: int | None = None) -> None:
+        # One on two cores; where there are many, a GPU probably takes a batch in less time than a core makes it in.
+        threads = threads or max(1, min(MOST_THREADS, (os.cpu_count() or 1) - 1))
         self.crops = crops
-        self.ahead = ahead
-        self.pool = ThreadPoolExecutor(1, thread_name_prefix="impasto-photos")
+        self.ahead = ahead or 3 * threads
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="impasto-photos")
         self.pending: dict[tuple[int, int, int, int], Future[Batch]] = {}
 
     def batch(self, step: int, first: int, count: int, size: int) -> Batch:
