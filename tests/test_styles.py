@@ -481,6 +481,15 @@ def test_built_in_styles_are_blended_by_name(colors: Path, monkeypatch: pytest.M
     assert load_style("red:0.5,blue:1.5").weights == {"red": 0.25, "blue": 0.75}
 
 
+def test_the_built_in_palette_goes_by_its_name_too() -> None:
+    assert load_style("palette:mosaic").weights == {"mosaic": 1.0}
+    assert load_style("palette:mosaic:3,candy").weights == {"mosaic": 0.75, "candy": 0.25}
+    with pytest.raises(StyleError, match="has no style 'mosaik'; did you mean mosaic"):
+        load_style("palette:mosaik")
+    with pytest.raises(ValueError, match="a weight is a number"):
+        load_style("candy:mosaic")
+
+
 def test_a_palette_wants_a_name(colors: Path) -> None:
     for name in (colors, str(colors), f"{colors}:0.5"):
         with pytest.raises(StyleError, match=r"colors.onnx: holds red, blue; name one, as in .*colors.onnx:red"):

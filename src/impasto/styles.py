@@ -291,8 +291,8 @@ def find_style(name: str | Path) -> Path:
     path, text = Path(name), str(name)
     if text in builtin_styles():
         return zoo() / str(builtin_styles()[text]["file"])
-    if path.name == text and is_file(str(file := zoo() / f"{text}.onnx")):
-        return file
+    if is_builtin_palette(text):
+        return zoo() / f"{text}.onnx"
     if path.suffix.lower() in READ_SUFFIXES and is_file(text):
         raise StyleError(f"{path}: a picture, not a style file; learn a style from it with impasto train")
     if is_file(text) or path.suffix.lower() == ".onnx" or len(path.parts) > 1:
@@ -302,10 +302,16 @@ def find_style(name: str | Path) -> Path:
     raise StyleError(f"unknown style {text!r}; {hint}")
 
 
+def is_builtin_palette(name: str) -> bool:
+    """Whether a name is that of a file of the package, which holds several styles."""
+    return Path(name).name == name and is_file(str(zoo() / f"{name}.onnx"))
+
+
 def load_style(name: str | Path) -> Style:
     """Load a style: a built-in one by name, a style file by path, or a blend, ``candy:0.7,udnie:0.3``.
 
-    A style of a palette file is ``palette.onnx:candy``. A file is loaded and compiled once: later calls give the same.
+    A style of a palette is ``mine.onnx:candy``, or ``palette:candy`` of the built-in one. A file is loaded and compiled
+    once: later calls give the same.
 
     Raises:
         StyleError: There is no such style, its file cannot be used, or a blend's styles are not in one file.
@@ -334,17 +340,18 @@ def load_style(name: str | Path) -> Style:
 def split_blend(text: str) -> list[str]:
     """Parts of a blend between its commas, but for those in the paths of files that there are."""
     pieces = text.split(",")
-    files = (n for n in range(1, len(pieces) + 1) if is_file(parse_part(",".join(pieces[:n]))[0]))
-    count = next(files, 1)
+    sources = ((n, parse_part(",".join(pieces[:n]))[0]) for n in range(1, len(pieces) + 1))
+    count = next((n for n, source in sources if is_file(source) or is_builtin_palette(source)), 1)
     rest = ",".join(pieces[count:])
     return [",".join(pieces[:count]), *(split_blend(rest) if count < len(pieces) else [])]
 
 
 def parse_part(text: str) -> tuple[str, str, float]:
-    """``candy``, ``candy:0.7``, ``file.onnx``, ``file.onnx:candy:0.7`` -> name or file, style in the file, weight."""
+    """``candy``, ``candy:0.7``, ``file.onnx``, ``palette:candy:0.7`` -> name or file, style in the file, weight."""
     matched = re.fullmatch(r"(?i)(.+?\.onnx|[^:]*)(?::(.*?))?(?::([^:]*))?", text.strip())
     source, entry, number = matched.groups(default="") if matched else (text, "", "")
-    if entry and not number and (not source.lower().endswith(".onnx") or is_number(entry)):
+    is_palette = source.lower().endswith(".onnx") or is_builtin_palette(source)
+    if entry and not number and (not is_palette or is_number(entry)):
         entry, number = "", entry
     if number and not (is_number(number) and 0 <= float(number) < float("inf")):
         raise ValueError(f"style has {text!r}; a weight is a number of at least 0, as in candy:0.7,udnie:0.3")
