@@ -213,12 +213,11 @@ def palette(_: Path) -> dict[str, Any]:
             return painted
 
     engines = {precision: OpenVINORuntime(style.data, precision=precision) for precision in ("float32", "bfloat16")}
-    runs = {f"{name} {size[0]}p": partial(engines[name], images[size], rows) for name in engines for size in images}
-    seconds = medians({"eager float32": eager, **runs}, 5)
-    for (
-        name
-    ) in engines:  # a frame after the other, as in a video: between pictures of other sizes memory is fetched anew
-        seconds[f"{name} 720p"] = medians({name: runs[f"{name} 720p"]}, 15)[name]
+    runs = {(name, size): partial(engines[name], images[size], rows) for name in engines for size in images}
+    turns = {f"{name} {size[0]}p": run for (name, size), run in runs.items() if size != FRAME}
+    seconds = medians({"eager float32": eager, **turns}, 5)
+    for name in engines:  # frame after frame, as in a video: between pictures of other sizes memory is fetched anew
+        seconds |= medians({f"{name} 720p": runs[name, FRAME]}, 15)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         load_network(style.data)(x, torch.from_numpy(rows))
     result: dict[str, Any] = {name: {"seconds": round(s, 4)} for name, s in seconds.items()}

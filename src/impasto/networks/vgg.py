@@ -4,6 +4,7 @@ Images are RGB in [0, 1]; the first 1x1 convolution, `normalize`, takes them to 
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -48,6 +49,7 @@ class VGG(nn.Module):
             raise ValueError(f"padding is {padding!r}; it must be 'reflect' or 'zeros'")
         self.pool = F.max_pool2d if pooling == "max" else F.avg_pool2d
         self.names = [n for n in conv_names(architecture) if f"conv{n}.weight" in state]
+        self.before_max = {a for a, b in pairwise(self.names) if b.endswith("_1") and pooling == "max"}
         self.normalize = conv(state, "normalize") if "normalize.weight" in state else imagenet_normalize()
         for name in self.names:
             self.add_module(f"conv{name}", conv(state, f"conv{name}", padding))
@@ -78,20 +80,18 @@ class VGG(nn.Module):
         if unknown := wanted - set(self.layers):
             raise ValueError(f"layers {sorted(unknown)} are not in this network; it has {', '.join(self.layers)}")
         features: dict[str, Tensor] = {}
-        x = self.normalize(image)
-        for name, following in zip(self.names, (*self.names[1:], ""), strict=True):
+        x, late = self.normalize(image), False
+        for name in self.names:
             if len(features) == len(wanted):
                 break
-            x, pooled = self.get_submodule(f"conv{name}")(x), following.endswith("_1")
+            if name.endswith("_1") and name != "1_1":
+                x = self.pool(x, 2)
+            x = self.get_submodule(f"conv{name}")(F.relu_(x) if late else x)
+            # Max pooling gives the same before ReLU as behind it, and leaves a quarter of the map.
+            late = name in self.before_max and f"relu{name}" not in wanted
+            x = x if late else F.relu_(x)
             if f"relu{name}" in wanted:
-                x = F.relu_(x)
                 features[f"relu{name}"] = self.widened(name, x)
-                pooled = pooled and len(features) < len(wanted)
-            elif pooled and self.pool is F.max_pool2d:
-                x, pooled = F.relu_(self.pool(x, 2)), False  # the same as in the other order, on a quarter of the map
-            else:
-                x = F.relu_(x)
-            x = self.pool(x, 2) if pooled else x
         return features
 
     def widened(self, name: str, x: Tensor) -> Tensor:
