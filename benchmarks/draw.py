@@ -47,8 +47,9 @@ def draw_objective(styles: dict[str, dict[str, Any]]) -> None:
     for row, (name, by_side) in zip(grid, styles.items(), strict=True):
         for axes, side in zip(row, sides, strict=True):
             found = by_side[side]
-            iterations = [int(i) for i in found["lbfgs"]]
-            axes.plot(iterations, [*found["lbfgs"].values()], "o-", color="tab:blue", ms=3, label="L-BFGS")
+            for (start, values), color in zip(found["lbfgs"].items(), ("tab:blue", "tab:green"), strict=False):
+                iterations = [int(i) for i in values]
+                axes.plot(iterations, [*values.values()], "o-", color=color, ms=3, label=f"L-BFGS from {start}")
             axes.axhline(found["network"], color="tab:orange", label="network")
             axes.set(title=f"{name}, {side} px", ylim=(0, None))
     grid[0, 0].legend()

@@ -42,6 +42,8 @@ SIZES = (512, 2048)
 """Long sides at which one picture is painted with strokes of one size relative to it."""
 LIKE_STROKES = (0.05, 0.2, 1.0)
 ITERATIONS = (0, 25, 50, 100, 200, 500)
+STARTS = ("noise", "photo")
+"""Of L-BFGS: noise, as Johnson et al. did, or the photo, from which it is sooner there."""
 DISTANCES = ("content", "style", *(f"energy_{period}" for period in PERIODS))
 CURVE_PHOTOS = 5
 
@@ -58,6 +60,8 @@ def main() -> None:
     parser.add_argument("--styles", nargs="+", help="only these")
     parser.add_argument("--sides", nargs="+", type=int, default=[256, 512, 1024], help="of the objective's photos")
     parser.add_argument("--iterations", type=int, default=ITERATIONS[-1], help="of L-BFGS at most")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="what L-BFGS begins with")
+    parser.add_argument("--count", type=int, default=10, help="of the objective's photos")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
@@ -164,25 +168,33 @@ def ssim(one: Pixels, other: Pixels) -> float:
 
 
 def objective(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
-    """The objective of the palette's training, of its output and of L-BFGS on the pixels from the photo, by side."""
-    photos = [read_image(photo.read()) for photo in find_photos(args.photos)[:10]]
+    """The objective of the palette's training, of its output and of L-BFGS on the pixels, by side and start."""
+    photos = [read_image(photo.read()) for photo in find_photos(args.photos)[: args.count]]
     found: dict[str, Any] = {}
     for name, style, painting in chosen(palette, args):
         targets, weights = make_targets(style, painting, args.loss_network), weights_of(style)
         for side in args.sides:
-            curves, ours = [], []
+            ours, curves = [], dict[str, list[list[float]]]()
             for photo in photos:
                 pixels = scale_to(photo, side)
                 image = to_tensor(pixels)
                 loss = partial(total, targets, weights, image)
                 with torch.no_grad():
                     ours.append(loss(to_tensor(stylize(pixels, style, strength=1.0))).item())
-                curves.append(descend(loss, image, args.iterations))
-            by_iteration = dict(zip(ITERATIONS, np.mean(curves, 0).round(4).tolist(), strict=False))
-            found.setdefault(name, {})[str(side)] = {"network": round(float(np.mean(ours)), 4), "lbfgs": by_iteration}
+                for start in args.starts:
+                    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
+                    begun = noise if start == "noise" else image
+                    curves.setdefault(start, []).append(descend(loss, begun, args.iterations))
+            lbfgs = {start: dict(zip(ITERATIONS, mean_of(values), strict=False)) for start, values in curves.items()}
+            found.setdefault(name, {})[str(side)] = {"network": mean_of(ours), "lbfgs": lbfgs}
             print(name, side, found[name][str(side)], flush=True)
         found[name]["weights"] = weights
     return {"photos": len(photos), "styles": found}
+
+
+def mean_of(values: Sequence[Any]) -> Any:
+    """Mean over photos of numbers, or of rows of them."""
+    return np.mean(values, 0).round(4).tolist()
 
 
 def make_targets(style: Style, painting: Path, loss_network: Sequence[str]) -> Targets:
