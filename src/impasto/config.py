@@ -140,6 +140,8 @@ class TrainConfig:
     """Factor of a style's style loss, by painting as above: --emphasis.starry 2; a run may continue with another."""
     tv_weight: float = 0.02
     """Weight of the total variation, relative to the painting's own."""
+    stability_weight: float = 0.0
+    """Weight of what in the painting does not move with a photo that moves by a few pixels and is a little noisy."""
     content_layers: tuple[str, ...] = ("relu3_1", "relu4_1")
     """Layers of the content loss, each with an optional weight: relu4_1:0.5."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -191,7 +193,7 @@ class TrainConfig:
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty; it needs a value")
         check_range(self, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
-        check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "warmup_steps")
+        check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "stability_weight", "warmup_steps")
         keys = [key_of(path) for path in self.paintings]
         for key, factor in self.emphasis.items():
             if key not in keys:

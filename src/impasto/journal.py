@@ -24,6 +24,7 @@ class Step:
     content: float
     style: float
     tv: float
+    instability: float
     styles: Mapping[str, float]
     """Moving average of each style's loss, by name."""
     learning_rate: float

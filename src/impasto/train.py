@@ -15,6 +15,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -45,6 +46,8 @@ MAX_ROLLBACKS = 8
 """In a row; then training gives up."""
 MEMORY = 50
 """Photos of a style over which its loss is averaged."""
+MOVED, NOISE = 8, 0.015
+"""Pixels, and deviation of the noise, by which photos are stirred to see whether the painting stays."""
 HASTE = 0.5
 """Power of a style's loss over the mean of all styles' that its weight is: a style that lags gets more."""
 FREE_TO_CHANGE = frozenset(
@@ -114,7 +117,9 @@ class Run:
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()  # a sample must not move batch statistics
         self.optimizers = optimizers(self.net, config.learning_rate, config.optimizer)
         self.photos, self.validation = split_photos(config)
-        check_crops(config, make_spec(self.net, entries=self.entries))
+        spec = make_spec(self.net, entries=self.entries)
+        check_crops(config, spec)
+        self.multiple = spec.multiple
         self.total_steps = count_steps(config, len(self.photos))
         self.step_count = self.images = 0
         self.style_losses = torch.ones(len(config.paintings))
@@ -182,7 +187,9 @@ class Run:
         rate = self.learning_rate()
         image = to_tensor(photos.batch(self.step_count, self.images, batch, size)).to(self.device)
         rows, styles = self.rows(batch)
-        losses = self.losses(image, rows, self.net)
+        painted = self.paint(self.net, image, rows)
+        losses = self.targets.losses(painted, image, rows)
+        losses["instability"] = self.instability(image, painted, rows)
         loss = self.total(losses, styles)
         for optimizer in self.optimizers:
             set_rate(optimizer, rate)
@@ -210,6 +217,7 @@ class Run:
             content=losses["content"].mean().item(),
             style=losses["style"].mean().item(),
             tv=losses["tv"].mean().item(),
+            instability=losses["instability"].mean().item(),
             styles=dict(zip((entry.name for entry in self.entries), self.style_losses.tolist(), strict=True)),
             learning_rate=rate,
             images=self.images,
@@ -229,18 +237,36 @@ class Run:
         rows, styles = draw(c.seed, self.step_count, self.images, count, len(c.paintings), len(c.style_size))
         return torch.from_numpy(rows).to(self.device), torch.from_numpy(styles)
 
-    def losses(self, image: Tensor, rows: Tensor, net: Network) -> dict[str, Tensor]:
-        """Content, style and relative total-variation losses (N,) of what `net` paints of images (N, 3, H, W)."""
+    def paint(self, net: Network, image: Tensor, rows: Tensor) -> Tensor:
+        """What `net` paints of images (N, 3, H, W) with weights of rows (N, K), in the run's arithmetic."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            painted = paint(net, image, rows)
-        return self.targets.losses(painted, image, rows)
+            return paint(net, image, rows)
+
+    def instability(self, image: Tensor, painted: Tensor, rows: Tensor) -> Tensor:
+        """What does not move with the photo in paintings (N, 3, H, W), over their variance; of every other, (N / 2,).
+
+        The photos are moved by up to `MOVED` pixels and made noisy, as from one frame of a video to the next.
+        """
+        if not self.config.stability_weight:
+            return torch.zeros(1, device=self.device)
+        rng = np.random.default_rng((self.config.seed, 2, self.step_count))
+        (top, left), some = rng.integers(1, MOVED + 1, 2), slice(0, None, 2)
+        side = (image.shape[2] - MOVED) // self.multiple * self.multiple
+        window = (some, slice(None), slice(top, top + side), slice(left, left + side))
+        moved = image[window]
+        noise = rng.normal(0, NOISE, moved.shape).astype(np.float32)
+        again = self.paint(self.net, moved + torch.from_numpy(noise).to(self.device), rows[some]).float()
+        before = painted[window].float()
+        variance = before.detach().var((2, 3)).mean(1) + 1e-4
+        return (again - before).square().mean((1, 2, 3)) / variance
 
     def total(self, losses: Mapping[str, Tensor], styles: Tensor) -> Tensor:
         """Weighted sum of the losses; of the styles `styles` (N,) those that lag behind weigh more."""
         c = self.config
         weights = self.emphasis * (self.style_losses / self.style_losses.mean()) ** HASTE
         style = self.now(c.style_weight) * weights[styles].to(self.device) * losses["style"]
-        return (c.content_weight * losses["content"] + style + c.tv_weight * losses["tv"]).mean()
+        painted = (c.content_weight * losses["content"] + style + c.tv_weight * losses["tv"]).mean()
+        return painted + c.stability_weight * losses["instability"].mean()
 
     def note(self, losses: Tensor, styles: Tensor) -> None:
         """Move the averages of the styles' losses by those (N,) of a step's photos."""
@@ -346,6 +372,10 @@ class Run:
             raise TrainingError(f"{path}: cannot write the sample ({error.strerror})") from error
         return path
 
+    def losses(self, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        """Losses (N,) of what the averaged network paints of images (N, 3, H, W)."""
+        return self.targets.losses(self.paint(self.average, image, rows), image, rows)
+
     @torch.no_grad()
     def examine(self) -> dict[str, dict[str, float]]:
         """Content and style losses by style, as it paints unless told otherwise, on the middles of the samples."""
@@ -353,9 +383,7 @@ class Run:
         found = []
         for pixels in self.samples:
             image = to_tensor(middle(pixels, EXAMINED_SIDE, self.spec().multiple)).to(self.device)
-            parts = [
-                self.losses(image.expand(len(part), -1, -1, -1), part, self.average) for part in torch.split(rows, 4)
-            ]
+            parts = [self.losses(image.expand(len(part), -1, -1, -1), part) for part in torch.split(rows, 4)]
             found.append(torch.stack([torch.cat([part[k] for part in parts]) for k in ("content", "style")]))
         means = torch.stack(found).mean(0).T.tolist()
         self.figures = {
@@ -439,11 +467,10 @@ def recommended(key: str, about: Mapping[str, str], strokes: Sequence[int]) -> d
 def check_crops(config: TrainConfig, spec: StyleSpec) -> None:
     """Raise a ValueError where the style file could not be written, or crops do not fit the network."""
     spec.check()
+    least = spec.min_size + (MOVED if config.stability_weight else 0)
     for size in config.image_size:
-        if size % spec.multiple or size < spec.min_size:
-            raise ValueError(
-                f"image_size is {size}; it must be a multiple of {spec.multiple}, at least {spec.min_size}"
-            )
+        if size % spec.multiple or size < least:
+            raise ValueError(f"image_size is {size}; it must be a multiple of {spec.multiple}, at least {least}")
 
 
 def begin_network(config: TrainConfig) -> Network:
