@@ -392,12 +392,13 @@ def test_a_plan_is_as_it_is_asked_for(painter: Painter) -> None:
 
 
 def test_weights_are_not_counted_by_the_pixel(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Run(painter.config())
-    costs = []
+    path = loss_network(painter.folder / "deep.safetensors", "5_1", widths=(2, 2, 2, 64, 64))
+    run = Run(painter.config(loss_network=(str(path),), content_layers=("relu4_1",), style_layers=("relu5_1",)))
+    held = []
     for probe in (64, 256):
         monkeypatch.setattr(module, "PROBE", probe)
-        costs.append(run.measure())
-    assert costs[0].held == pytest.approx(costs[1].held, rel=0.05)
+        held.append(run.measure().held)
+    assert held[0] < 1.5 * held[1]  # what is not by the pixel is Gram matrices
 
 
 def test_a_container_s_limit_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
