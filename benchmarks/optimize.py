@@ -22,6 +22,7 @@ from impasto.config import OptimizeConfig
 from impasto.images import fit, read_image, resize, write_image
 from impasto.optimize import Run, optimize
 from impasto.sheets import draw
+from impasto.targets import scale_to
 from measure import Judge, Pixels
 from speed import machine, peak_gb, ran, random_vgg19
 
@@ -161,11 +162,14 @@ def square(picture: Pixels) -> Pixels:
 
 def memory(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Peak memory of whole commands at the large sizes alone, a few iterations each."""
-    found = {}
+    found, painting = dict[str, Any](), folder / "painting.png"
+    write_image(
+        painting, scale_to(read_image(args.paintings[0]), max(MEMORY))
+    )  # none smaller than the picture is taken
     for size, most in MEMORY.items():
-        command = [sys.executable, "-m", "impasto", "optimize", str(args.photos[0]), str(args.paintings[0])]
+        command = [sys.executable, "-m", "impasto", "optimize", str(args.photos[0]), str(painting)]
         command += ["-o", str(folder / "large.png"), "--size", str(size), "--min-size", str(size)]
-        command += ["--first-iterations", "12", "--memory", str(most - 0.6), "--loss-network", args.loss_network]
+        command += ["--first-iterations", "12", "--memory", str(most - 0.3), "--loss-network", args.loss_network]
         found[str(size)] = {"gigabytes": peak_gb(command), "aimed_at": most}
     return {"iterations": 12, "sizes": found}
 

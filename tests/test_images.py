@@ -30,6 +30,7 @@ from impasto.images import (
     fit,
     from_network,
     read_image,
+    read_mask,
     read_picture,
     resize,
     to_network,
@@ -1030,3 +1031,12 @@ def test_importing_is_cheap() -> None:
     heavy = "{'torch', 'openvino', 'onnx', 'scipy', 'PIL.ImageCms', 'PIL.TiffImagePlugin', 'pillow_heif'}"
     code = f"import sys, impasto.images; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_mask_drawn_in_alpha(tmp_path: Path) -> None:
+    mask = np.full((4, 6, 2), 255, np.uint8)
+    mask[:, :3, 1] = 0
+    mask[:, 3:, 0] = 100
+    Image.fromarray(mask, "LA").save(tmp_path / "mask.png")
+    expected = np.repeat([[0, 0, 0, 100, 100, 100]], 4, 0)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), expected)

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -86,3 +87,15 @@ def test_bounds_are_kept_and_what_is_within_finds_its_minimum() -> None:
     assert slope[within].abs().max() < 1e-3
     assert (slope[x == 0] >= 0).all()
     assert (slope[x == 1] <= 0).all()
+
+
+@pytest.mark.parametrize("count", [10, 1_000_000])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_neither_size_nor_scale_of_the_objective_changes_its_way(count: int, scale: float) -> None:
+    x, target = torch.full((count,), 0.5), torch.linspace(0, 1, count)
+    optimizer, losses = LBFGS(), list[float]()
+    for _ in range(12):
+        losses.append((x - target).square().mean().item())
+        optimizer.step(x, scale * 2 * (x - target) / count)
+    assert losses[1] < losses[0]
+    assert losses[-1] < 1e-4 * losses[0]

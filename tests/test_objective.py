@@ -16,7 +16,7 @@ from impasto.config import OptimizeConfig
 from impasto.losses import style_distance
 from impasto.networks.vgg import LossNetwork
 from impasto.networks.weights import load_loss_network
-from impasto.objective import MARGIN, Objective, Target, area, crop, moments_of, own, weights_of
+from impasto.objective import MARGIN, Objective, Target, area, crop, margin, moments_of, own, weights_of
 from impasto.statistics import Moments, sums
 from impasto.tiles import GRID, tiles
 
@@ -39,17 +39,29 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> LossNetwork:
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(32, 300), st.integers(0, 100))
-def test_tiles_cover_a_picture_once_and_see_around_themselves(height: int, width: int, side: int, margin: int) -> None:
+def test_tiles_cover_a_picture_once_and_see_around_themselves(height: int, width: int, side: int, around: int) -> None:
     covered = np.zeros((height, width), int)
-    for tile in tiles(height, width, side, margin):
+    for tile in tiles(height, width, side, around):
         (top, bottom, left, right), (above, below, before, behind) = tile.core, tile.window
         covered[top:bottom, left:right] += 1
         assert above % GRID == before % GRID == top % GRID == left % GRID == 0
-        assert top - above >= margin or above == 0
-        assert below - bottom >= margin or below == height
-        assert left - before >= margin or before == 0
-        assert behind - right >= margin or behind == width
+        assert top - above >= around or above == 0
+        assert below - bottom >= around or below == height
+        assert left - before >= around or before == 0
+        assert behind - right >= around or behind == width
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("layer", ["relu5_1", "relu5_4"])
+def test_deep_layers_see_no_end_of_their_tile(tmp_path: Path, layer: str) -> None:
+    path = loss_network(tmp_path / "vgg.safetensors", "5_4", widths=(3, 3, 3, 3, 3))
+    network = LossNetwork([load_loss_network(path)])
+    whole = image(288, 288).requires_grad_()
+    features = network(whole, [layer])[layer]
+    (gradient,) = torch.autograd.grad(features[:, :, 8:10, 8:10].sum(), whole)  # pixels 128 to 160
+    seen = gradient.abs().sum((0, 1)).nonzero()
+    assert 128 - margin([layer]) <= seen.min()
+    assert seen.max() < 160 + margin([layer])
 
 
 def test_a_picture_that_fits_is_one_tile() -> None:

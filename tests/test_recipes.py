@@ -10,9 +10,10 @@ from PIL import Image
 
 from conftest import loss_network, picture
 from impasto.cli import main
-from impasto.decoding import EXIF_IFD, RECIPE_MARK, USER_COMMENT
+from impasto.decoding import EXIF_IFD, HISTORY, RECIPE_MARK
 from impasto.errors import ImageError
 from impasto.images import read_image, read_picture
+from impasto.optimize import config_of, optimize
 from impasto.recipes import find_files, hash_of, make_recipe, read_recipe, with_recipe
 
 FORMATS = ["png", "jpg", "webp", "avif", "tiff"]
@@ -86,6 +87,7 @@ def test_an_optimised_picture_is_made_again_from_its_file(tmp_path: Path) -> Non
 def test_metadata_is_kept_beside_a_recipe_and_an_old_one_is_not(colors: Path) -> None:
     exif = Image.Exif()
     exif[0x013B] = "Somebody"
+    exif[EXIF_IFD] = {0x9286: b"ASCII\0\0\0Our wedding"}
     exif[0x8825] = {1: "N", 2: (52.0, 30.0, 0.0)}
     Image.open("photo.png").save("photo.jpg", exif=exif)
     run("stylize", "photo.jpg", "--style", f"{colors}:red", "-o", "one.jpg")
@@ -93,8 +95,9 @@ def test_metadata_is_kept_beside_a_recipe_and_an_old_one_is_not(colors: Path) ->
         tags = image.getexif()
         assert tags[0x013B] == "Somebody"
         assert tags.get_ifd(0x8825)[1] == "N"
+        assert tags.get_ifd(EXIF_IFD)[0x9286] == b"ASCII\0\0\0Our wedding"
     assert read_recipe(Path("one.jpg"))["settings"]["weights"] == {"red": 1.0}
-    assert RECIPE_MARK not in read_picture("one.jpg").exif
+    assert RECIPE_MARK.encode() not in read_picture("one.jpg").exif
     run("stylize", "one.jpg", "--style", f"{colors}:blue", "-o", "two.jpg")
     assert read_recipe(Path("two.jpg"))["settings"]["weights"] == {"blue": 1.0}
 
@@ -112,7 +115,7 @@ def test_a_recipe_gives_way_to_metadata_that_fill_a_jpeg(colors: Path) -> None:
 
 def write(value: Any, name: str = "made.png") -> Path:
     exif = Image.Exif()
-    exif[EXIF_IFD] = {USER_COMMENT: value if isinstance(value, bytes) else RECIPE_MARK + json.dumps(value).encode()}
+    exif[EXIF_IFD] = {HISTORY: value if isinstance(value, str) else RECIPE_MARK + json.dumps(value)}
     Image.new("RGB", (8, 8)).save(name, exif=exif)
     return Path(name)
 
@@ -120,11 +123,11 @@ def write(value: Any, name: str = "made.png") -> Path:
 @pytest.mark.parametrize(
     "value",
     [
-        b"ASCII\0\0\0a fine day",
+        "a fine day",
         RECIPE_MARK,
-        RECIPE_MARK + b"{",
-        RECIPE_MARK + b"[" * 100_000,
-        RECIPE_MARK + b"\xff\xfe",
+        RECIPE_MARK + "{",
+        RECIPE_MARK + "[" * 60_000,
+        RECIPE_MARK + "\xff\xfe",
         [],
         3,
         {},
@@ -257,3 +260,38 @@ def test_the_sources_are_not_written_over(colors: Path, capsys: pytest.CaptureFi
     assert "one of the files that are read" in fails(capsys, 2, "redo", "one.png", "-o", "one.png")
     told = fails(capsys, 2, "redo", "one.png", "-o", "photo.png", "--files", colors.parent)
     assert "one of the files that are read" in told
+
+
+def test_a_redo_that_was_interrupted_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loss_network(tmp_path / "vgg.safetensors", "3_1")
+    small = ("--size", 48, "--min-size", 48, "--first-iterations", 8, "--content-layers", "relu2_1")
+    more = ("--style-layers", "relu1_1", "--loss-network", "vgg.safetensors", "--style-weight", 5)
+    run("optimize", "photo.png", "painting.png", "-o", "one.png", *small, *more)
+    recipe = read_recipe(Path("one.png"))
+    recipe["settings"]["style_weight"] = 5  # as from Python, where it may be whole
+    config = config_of(recipe, find_files(recipe, [Path()]), Path("two.png"), resume=True)
+    steps = optimize(config)
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    capsys.readouterr()
+    run("redo", "one.png", "-o", "two.png")
+    assert "resumed at iteration 3" in capsys.readouterr().err
+    np.testing.assert_array_equal(read_image("one.png"), read_image("two.png"))
+    run("redo", "one.png", "-o", "two.png", "--no-resume")
+
+
+def test_other_weights_by_the_same_name_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path))
+    loss_network(tmp_path / "vgg19.safetensors", "3_1")
+    small = ("--size", 48, "--min-size", 48, "--first-iterations", 2, "--content-layers", "relu2_1")
+    named = ("--style-layers", "relu1_1", "--loss-network", "vgg19")
+    run("optimize", "photo.png", "painting.png", "-o", "one.png", *small, *named)
+    capsys.readouterr()
+    run("redo", "one.png", "-o", "two.png")
+    assert "other weights" not in capsys.readouterr().err
+    loss_network(tmp_path / "vgg19.safetensors", "3_1", seed=1)
+    run("redo", "one.png", "-o", "two.png")
+    assert "made with other weights of vgg19: the picture may differ" in capsys.readouterr().err

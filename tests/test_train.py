@@ -1112,7 +1112,7 @@ def test_sigterm_saves_and_exits_with_143_and_the_same_command_continues(
                 process.send_signal(signal.SIGTERM)
         error = process.stderr.read()
     assert process.returncode == 143
-    assert error.startswith("impasto: stopped and saved; run the same command to continue")
+    assert error.startswith("impasto: stopped; run the same command to continue")
     done = trainer.state()["step"]
     assert done >= 3
     assert not (trainer.folder / "a.onnx").exists()

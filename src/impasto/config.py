@@ -248,7 +248,7 @@ class OptimizeConfig:
     size: int = 512
     """Long side of the picture, in pixels."""
     min_size: int = 128
-    """Long side at which painting begins; sizes grow by the square root of two, each from the last one's picture."""
+    """Least long side: painting begins with the first of the sizes that grow to `size` by the square root of two."""
     first_iterations: int = 300
     """Iterations at the first size."""
     iterations: int = 150
@@ -276,11 +276,15 @@ class OptimizeConfig:
     """Pooling of the loss network."""
 
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
-    """L-BFGS, or Adam, which needs less memory."""
+    """L-BFGS, or Adam, which needs somewhat less memory."""
     learning_rate: float = 0.02
     """Of Adam."""
     average_decay: float = 0.99
     """Decay of the moving average of Adam's pictures, which is the result; 0 is none."""
+    history: int | None = None
+    """Steps that L-BFGS remembers; 10 unless given, or as many as fit the memory, 3 at least."""
+    tile: int | None = None
+    """Side of the tiles by which the picture is seen, in pixels; as large as fits the memory unless given."""
     colors: Literal["style", "luma", "match", "histogram"] = "style"
     """Whose colours: the style's, or the photo's kept by luma, match (mean and covariance) or histogram."""
     seed: int = 0
@@ -303,6 +307,8 @@ class OptimizeConfig:
         if not self.paintings:
             raise ValueError("paintings is empty; it needs a picture")
         check_range(self, 32, 1 << 16, "size", "min_size")
+        check_range(self, 1, 100, "history")
+        check_range(self, 32, 1 << 17, "tile")
         check_range(self, 1, 1 << 20, "first_iterations", "iterations")
         check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "save_every")
         check_range(self, 0.01, 100, "style_scale")

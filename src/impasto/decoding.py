@@ -15,10 +15,10 @@ from PIL import Image
 if TYPE_CHECKING:
     from PIL import ImageCms
 
-EXIF_IFD, GPS_IFD, USER_COMMENT = 0x8769, 0x8825, 0x9286
+EXIF_IFD, GPS_IFD, HISTORY = 0x8769, 0x8825, 0x9213
 _ORIENTATION, _COLOR_SPACE = 0x0112, 0xA001
-RECIPE_MARK = b"ASCII\0\0\0impasto "
-"""Of a user comment that is a recipe (see recipes.py)."""
+RECIPE_MARK = "impasto "
+"""Of an image history that is a recipe (see recipes.py)."""
 # Description, make, model, date, artist, host computer, copyright; the rest of that directory describes the old file.
 _KEPT_TAGS = (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x013C, 0x8298)
 # Maker note (its offsets break when moved); sizes, positions and densities in pixels; encoding, colour space, identity.
@@ -43,8 +43,8 @@ def _true_exif(tags: Image.Exif) -> bytes:
     kept = Image.Exif()
     kept.update({tag: tags[tag] for tag in _KEPT_TAGS if tag in tags})
     shot = {tag: value for tag, value in tags.get_ifd(EXIF_IFD).items() if tag not in _DROPPED_EXIF_TAGS}
-    if isinstance(comment := shot.get(USER_COMMENT), bytes) and comment.startswith(RECIPE_MARK):
-        del shot[USER_COMMENT]  # how the old picture was made, not what will be made of it
+    if str(shot.get(HISTORY, "")).startswith(RECIPE_MARK):
+        del shot[HISTORY]  # how the old picture was made, not what will be made of it
     if shot:
         kept[EXIF_IFD] = shot | {_COLOR_SPACE: 1}  # sRGB
     if place := tags.get_ifd(GPS_IFD):

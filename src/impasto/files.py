@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -30,8 +31,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         with target.open("wb") as stream:  # raises IsADirectoryError where it is a folder
             yield stream
         return
-    target = target.resolve()
-    temporary = target.with_name(f".impasto-{os.urandom(8).hex()}.tmp")  # short: a name may be near the system's limit
+    target, temporary = _places(target)
     try:
         with _create(temporary, target) as stream:
             yield stream
@@ -44,6 +44,26 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):  # where the folder is missing there is nothing to remove
             temporary.unlink()
         raise
+
+
+def check_write(path: str | Path) -> None:
+    """Raise the OSError with which `atomic_write` would not even begin."""
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if target.exists() and not target.is_file():
+        return
+    target, temporary = _places(target)
+    _create(temporary, target).close()
+    temporary.unlink()
+
+
+def _places(target: Path) -> tuple[Path, Path]:
+    """The file itself, behind a symbolic link, and a temporary one beside it."""
+    target = target.resolve()
+    return target, target.with_name(
+        f".impasto-{os.urandom(8).hex()}.tmp"
+    )  # short: a name may be near the system's limit
 
 
 def _create(temporary: Path, target: Path) -> BinaryIO:

@@ -25,7 +25,7 @@ from PIL import Image
 
 from impasto.decoding import read_exif, split_alpha, srgb_profile, to_srgb
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
-from impasto.files import atomic_write
+from impasto.files import atomic_write, check_write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -335,11 +335,16 @@ def _written_format(target: str | Path | BinaryIO, asked: str | None) -> str:
     return WRITE_SUFFIXES[suffix]
 
 
+def _check_side(kind: str, height: int, width: int, name: str) -> None:
+    """Raise an ImageError for a picture that is too large for its format."""
+    if max(height, width) > (limit := _MAX_WRITTEN_SIDE.get(kind, 2**31 - 1)):
+        raise ImageError(f"cannot write {name}: {kind} ends at {limit} pixels a side, not {width} x {height}; use .png")
+
+
 def _encode(picture: Picture, kind: str, quality: int | None, name: str) -> bytes:
     """Return the bytes of a file of format ``kind``."""
     height, width, _ = picture.pixels.shape
-    if max(height, width) > (limit := _MAX_WRITTEN_SIDE.get(kind, 2**31 - 1)):
-        raise ImageError(f"cannot write {name}: {kind} ends at {limit} pixels a side, not {width} x {height}; use .png")
+    _check_side(kind, height, width, name)
     if picture.pixels.dtype == np.uint16:
         if kind != "png":
             raise ValueError(f"image must be uint8 for {kind}, got uint16; only png holds 16 bits")
@@ -450,8 +455,20 @@ def fit(image: ImageT, max_side: int) -> ImageT:
 
 
 def read_mask(path: str | Path) -> Pixels:
-    """Lightness of a picture, uint8 (height, width); raises ImageError as `read_image` does."""
-    return np.asarray(Image.fromarray(read_image(path)).convert("L"))
+    """Lightness of a picture over black, uint8 (height, width); raises ImageError as `read_image` does."""
+    picture = read_picture(path)
+    light = np.asarray(Image.fromarray(picture.pixels).convert("L"))
+    return light if picture.alpha is None else np.rint(light / np.float32(255) * picture.alpha).astype(np.uint8)
+
+
+def check_writable(path: Path, size: tuple[int, int]) -> None:
+    """Raise an ImageError where a picture of a size (height, width) could not be written to a path."""
+    kind, (height, width) = _written_format(path, None), size
+    _check_side(kind, height, width, str(path))
+    try:
+        check_write(path)
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {_remedy(error, _WRITE_REMEDIES) or error}") from error
 
 
 def to_network(pixels: Pixels) -> Floats:

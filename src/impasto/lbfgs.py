@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CURVATURE = 1e-10
-"""Product of a step and its change of gradient below which they tell nothing of the curvature."""
+CURVATURE = 1e-6
+"""Cosine of a step and its change of gradient below which they tell nothing of the curvature."""
+TINY = 1e-30
 
 
 class LBFGS:
@@ -15,10 +16,12 @@ class LBFGS:
 
     PyTorch's own evaluates again within a step, and keeps as much as it likes; this one is told a gradient and moves,
     within `bounds`: what is at one and would go beyond is held there, and the rest moves as if it were a constant.
+    While nothing is known of the curvature it moves by `first` on average. So neither the objective's scale nor the
+    number of values changes its way.
     """
 
-    def __init__(self, history: int = 10, bounds: tuple[float, float] = (0.0, 1.0)) -> None:
-        self.history, self.bounds = history, bounds
+    def __init__(self, history: int = 10, bounds: tuple[float, float] = (0.0, 1.0), first: float = 1 / 255) -> None:
+        self.history, self.bounds, self.first = history, bounds, first
         self.steps: list[Tensor] = []
         self.changes: list[Tensor] = []
         self.last: tuple[Tensor, Tensor] | None = None
@@ -37,14 +40,15 @@ class LBFGS:
             self.steps, self.changes = [], []
             direction = -gradient
         if not self.steps:
-            direction = direction * min(1.0, 1.0 / max(gradient.abs().sum().item(), 1e-30))
+            direction = direction * (self.first / max(gradient.abs().mean().item(), TINY))
         moved = (x + direction).clamp_(low, high)
         self.last = moved - x, unmasked
         x.copy_(moved)
 
     def remember(self, step: Tensor, change: Tensor) -> None:
         """Keep a step and the change of the gradient over it, if they tell of a curvature."""
-        if (step * change).sum() > CURVATURE:
+        square = change.square().sum()  # 0 where the gradient is too small for the type of its numbers
+        if square > TINY and (step * change).sum() > CURVATURE * step.norm() * square.sqrt():
             self.steps, self.changes = [*self.steps, step][-self.history :], [*self.changes, change][-self.history :]
 
     def direction(self, gradient: Tensor) -> Tensor:

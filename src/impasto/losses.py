@@ -74,11 +74,11 @@ def style_distance(found: Moments, target: Moments, kind: str) -> Tensor:
     if kind == "moments":
         spread = (deviation(found) - deviation(target)).square().sum()
         return (shift + spread) / (target.mean.square().sum() + deviation(target).square().sum() + TINY)
-    ours, theirs = covariance(found), covariance(target)
+    ours, theirs = covariance(found).double(), covariance(target).double()  # the difference of sums that are nearly one
     root = square_root(theirs)
     common: Tensor = torch.linalg.eigvalsh(root @ ours @ root).clamp_min(TINY).sqrt().sum()
-    wasserstein: Tensor = shift + ours.trace() + theirs.trace() - 2 * common
-    return wasserstein / (target.mean.square().sum() + theirs.trace() + TINY)
+    wasserstein = (shift + ours.trace() + theirs.trace() - 2 * common).clamp_min(0)
+    return (wasserstein / (target.mean.square().sum() + theirs.trace() + TINY)).float()
 
 
 def deviation(moments: Moments) -> Tensor:

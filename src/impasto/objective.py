@@ -5,7 +5,7 @@ sums is taken, and a second pass sends its gradient back through each tile. The 
 rounding, for twice the forward passes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +18,8 @@ from impasto.networks.vgg import LossNetwork
 from impasto.statistics import Moments, sums
 from impasto.tiles import Tile, tiles
 
-MARGIN = 96
-"""Pixels that a tile is seen with on each side; relu5_1 of VGG-19 sees 78."""
+MARGIN, DEEP_MARGIN = 96, 128
+"""Pixels that a tile is seen with on each side: relu5_2 of VGG-19 sees 94, relu5_4 118."""
 FLAT = 1e-4
 """Total variation of a photo of hardly one colour; that of a flatter one is taken for this."""
 Layers = Mapping[str, float]
@@ -73,7 +73,7 @@ class Objective:
     ) -> None:
         self.network, self.config, self.targets, self.dtype = network, config, targets, dtype
         self.content_layers, self.style_layers = layers
-        self.tiles = tiles(photo.shape[2], photo.shape[3], side, MARGIN)
+        self.tiles = tiles(photo.shape[2], photo.shape[3], side, margin([*layers[0], *layers[1]]))
         self.tv = total_variation(photo).clamp_min(FLAT)
         self.masks: list[Tensor | None] = []
         self.groups = [self.group(target.mask) for target in targets]
@@ -178,7 +178,7 @@ def moments_of(
     found: dict[str, list[Tensor]] = {}
     weights = {k: weights_of(mask, k) for k in layers}
     with torch.no_grad():
-        for tile in tiles(image.shape[2], image.shape[3], side, MARGIN):
+        for tile in tiles(image.shape[2], image.shape[3], side, margin(layers)):
             maps = network(crop(image, tile).to(dtype), layers)
             for k, weight in weights.items():
                 here = weight[tile.of(stride(k))] if weight is not None else None
@@ -186,6 +186,11 @@ def moments_of(
                 found[k] = [a + b for a, b in zip(found[k], parts, strict=True)] if k in found else list(parts)
     counts = {k: area(image, k) if weight is None else float(weight.sum()) for k, weight in weights.items()}
     return {k: Moments(*(part / counts[k] for part in parts)) for k, parts in found.items()}
+
+
+def margin(layers: Collection[str]) -> int:
+    """Pixels with which a tile has to be seen on each side for its features to be the whole picture's."""
+    return DEEP_MARGIN if any(layer > "relu5_2" for layer in layers) else MARGIN
 
 
 def crop(image: Tensor, tile: Tile) -> Tensor:

@@ -7,13 +7,16 @@ the square root of two, and a large picture goes by tiles (see objective.py).
 import contextlib
 import logging
 import math
+import os
+import re
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,24 +27,39 @@ from impasto.devices import pick_device, pick_precision, torch_failures
 from impasto.downloads import Progress
 from impasto.errors import ImageError, OptimizationError
 from impasto.files import atomic_write
-from impasto.images import Picture, Pixels, read_image, read_mask, read_picture, resize, write_image
+from impasto.images import Picture, Pixels, check_writable, read_image, read_mask, read_picture, resize, write_image
 from impasto.lbfgs import LBFGS
 from impasto.networks.vgg import LossNetwork
 from impasto.networks.weights import ASSETS, load_loss_network, locate
-from impasto.objective import Losses, Objective, Target, moments_of
+from impasto.objective import Losses, Objective, Target, margin, moments_of
 from impasto.recipes import hash_of, make_recipe, with_recipe
+from impasto.statistics import Moments
+from impasto.stylize import resize_mask
 from impasto.targets import NARROWEST, scale_to, to_tensor
+from impasto.tiles import tiles
 
 GROWTH = math.sqrt(2)
 """Of the size, from one to the next."""
 HISTORY = 10
 """Steps that L-BFGS remembers, where memory allows."""
-SAVE_SECONDS = 30.0
-"""Between states that are saved."""
-ASTRAY = 4.0
-"""Loss over the lowest at a size at which L-BFGS returns there and forgets what led it away."""
-PROBE = 128
+SAVE_SECONDS, SAVE_SHARE = 30.0, 0.1
+"""Between states that are saved, at least, and share of the time that saving may take."""
+ASTRAY, SLACK = 4.0, 0.01
+"""Loss over the lowest at a size, and beyond that, at which L-BFGS returns there and forgets what led it away."""
+PROBE = 192
 """Side in pixels of the picture on which time and memory are measured."""
+STATE = 1
+"""Version of the state file."""
+WORKING = 3
+"""Copies of the largest map that are at work beside what is held for the gradient."""
+AGAIN = 4 / 3
+"""Cost of a tile, which is looked at twice, over that of a whole picture; backwards takes two of four parts."""
+SMALLEST_TILE = 512
+CONTROL_GROUPS = (
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+"""Where Linux tells a container's limit and use of memory."""
 LEFT_OUT = ("resume", "save_every", "memory")
 """Settings that a recipe does without: they do not change the picture."""
 STARTS = ("photo", "noise", "grey", "style")
@@ -105,40 +123,41 @@ class Plan:
         return float(sum(n * h * w for n, (h, w) in zip(done, self.sizes, strict=False)))
 
 
-def optimize(config: OptimizeConfig, *, progress: Progress | None = None) -> Generator[OptimizeStep, None, Picture]:
+def optimize(
+    config: OptimizeConfig, *, progress: Progress | None = None, told: Callable[[Plan], None] | None = None
+) -> Generator[OptimizeStep, None, Picture]:
     """Paint a picture and write its file: yields every iteration, returns the picture; closing it saves the state.
 
-    `progress` is told of a loss network's download: bytes that are there, bytes in all.
+    `progress` is told of a loss network's download: bytes that are there, bytes in all. `told` is told the plan before
+    the first iteration.
 
     Raises:
         ImpastoError: A picture, mask, loss network or state cannot be used, memory does not suffice, or the output
             cannot be written.
-        ValueError: A layer is not in the loss network, or a painting's text is wrong.
+        ValueError: A layer is not in the loss network, a painting's text is wrong, or a file that is read would be
+            written over.
 
     """
     with translated():
         run = Run(config, progress)
         event = run.begin()
+    if told:
+        told(run.plan)
     try:
         while run.place < len(run.plan.sizes):
             with translated():
-                step = run.step()
-            yield replace(step, event=event or step.event, picture=run.show())
+                step = replace(run.step(), picture=run.show())
+            yield replace(step, event=event or step.event)
             event = ""
     finally:
         run.close()
-    picture = run.picture()
-    picture = replace(picture, exif=with_recipe(picture.exif, run.recipe | {"losses": run.losses}))
-    write_image(config.output, picture)
+    with translated():
+        picture = run.picture()
+        picture = replace(picture, exif=with_recipe(picture.exif, run.recipe | {"losses": run.losses}))
+        write_image(config.output, picture)
     with contextlib.suppress(OSError):
         config.state.unlink()
     return picture
-
-
-def plan(config: OptimizeConfig, *, progress: Progress | None = None) -> Plan:
-    """What a run will do and take, without doing it; raises as `optimize` does."""
-    with translated():
-        return Run(config, progress).plan
 
 
 def translated() -> contextlib.AbstractContextManager[None]:
@@ -146,25 +165,48 @@ def translated() -> contextlib.AbstractContextManager[None]:
     return torch_failures(OptimizationError, "a smaller --size or --memory")
 
 
-def recipe_of(config: OptimizeConfig) -> dict[str, Any]:
+def files_of(config: OptimizeConfig) -> list[Path]:
+    """Files that a run reads."""
+    texts = [PaintingText.parse(text) for text in config.paintings]
+    init = [config.init] if config.init not in STARTS and Path(config.init).is_file() else []
+    networks = [source for source in config.loss_network if source not in ASSETS and Path(source).is_file()]
+    return [config.photo, *map(Path, (*(path for text in texts for path in text.files), *init, *networks))]
+
+
+def check_files(config: OptimizeConfig) -> None:
+    """Raise a ValueError for a file that would be written over, or whose bare name means something else."""
+    previews = re.compile(rf"{re.escape(config.output.stem)}-\d{{6,}}\.png")
+    for path in files_of(config):
+        if path.name in (*STARTS, *ASSETS):
+            raise ValueError(f"{path} has the name of a setting's value; rename it, so that the recipe can tell them")
+        beside = path.resolve().parent == config.output.resolve().parent
+        preview = config.save_every and beside and previews.fullmatch(path.name)
+        if preview or path.resolve() == config.output.resolve():
+            raise ValueError(f"{path} is read and would be written over; choose another --output")
+
+
+def recipe_of(config: OptimizeConfig, plan: Plan) -> dict[str, Any]:
     """How the picture is made, by the names of its files."""
     parsed = [PaintingText.parse(text) for text in config.paintings]
-    files = [config.photo, *(Path(path) for text in parsed for path in text.files)]
-    settings = to_json(config)
+    settings = to_json(config) | {"history": plan.history, "tile": plan.side}
     for key in ("output", *LEFT_OUT):
         del settings[key]
     settings["photo"] = config.photo.name
     settings["paintings"] = [str(text.named(lambda path: Path(path).name)) for text in parsed]
-    if Path(config.init).is_file() and config.init not in STARTS:
-        files.append(Path(config.init))
-        settings["init"] = Path(config.init).name
+    settings["init"] = Path(config.init).name
     settings["loss_network"] = [Path(source).name for source in config.loss_network]
-    files += [Path(source) for source in config.loss_network if Path(source).is_file()]
-    networks = {Path(source).name: hash_of(locate(source)) for source in config.loss_network}
-    return make_recipe("optimize", settings, files, networks=networks)
+    recipe = make_recipe("optimize", settings, files_of(config))
+    networks = {Path(k).name: recipe["files"].get(Path(k).name) or hash_of(locate(k)) for k in config.loss_network}
+    return recipe | {"networks": networks}
 
 
-def config_of(recipe: Mapping[str, Any], files: Mapping[str, Path], output: Path) -> OptimizeConfig:
+def changed_networks(recipe: Mapping[str, Any], config: OptimizeConfig) -> list[str]:
+    """Loss networks that a recipe calls by name and that are not the same here."""
+    named = [name for name in config.loss_network if name in ASSETS]
+    return [name for name in named if hash_of(locate(name)) != recipe.get("networks", {}).get(name)]
+
+
+def config_of(recipe: Mapping[str, Any], files: Mapping[str, Path], output: Path, *, resume: bool) -> OptimizeConfig:
     """Settings of a recipe, whose files are found; raises ValueError where they are none."""
 
     def path(name: str) -> str:
@@ -178,9 +220,11 @@ def config_of(recipe: Mapping[str, Any], files: Mapping[str, Path], output: Path
         settings["init"] = init if (init := given.pop("init")) in STARTS else path(init)
         settings["photo"] = Path(path(given.pop("photo")))
         kinds = {f.name: type(f.default) for f in fields(OptimizeConfig) if f.name not in {"output", *LEFT_OUT}}
+        kinds |= dict.fromkeys(("history", "tile"), int)
+        given = {k: float(v) if type(v) is int and kinds.get(k) is float else v for k, v in given.items()}
         if wrong := [k for k, value in given.items() if type(value) is not kinds.get(k)]:
             raise ValueError(f"the recipe is not one of this program's ({', '.join(wrong)})")
-        return OptimizeConfig(output=output, resume=False, **settings, **given)
+        return OptimizeConfig(output=output, resume=resume, **settings, **given)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the recipe is not one of this program's ({error})") from error
 
@@ -196,17 +240,16 @@ class Painting:
     own_mask: Pixels | None
 
 
-def read_painting(text: str, photo: Pixels) -> Painting:
-    """Painting and masks that a text names; see `PaintingText`."""
-    said = PaintingText.parse(text)
-    pixels = read_image(said.source)
-    return Painting(
-        Path(said.source),
-        pixels,
-        said.weight,
-        fitting_mask(said.mask, photo, "photo") if said.mask else None,
-        fitting_mask(said.own_mask, pixels, "painting") if said.own_mask else None,
-    )
+def read_paintings(texts: Sequence[str], photo: Pixels) -> list[Painting]:
+    """Paintings and masks that texts name; see `PaintingText`. Paintings with one mask have the very same."""
+    said = [PaintingText.parse(text) for text in texts]
+    masks = {text.mask: fitting_mask(text.mask, photo, "photo") for text in said if text.mask}
+    found = []
+    for text in said:
+        pixels = read_image(text.source)
+        own = fitting_mask(text.own_mask, pixels, "painting") if text.own_mask else None
+        found.append(Painting(Path(text.source), pixels, text.weight, masks.get(text.mask), own))
+    return found
 
 
 def fitting_mask(path: str, picture: Pixels, what: str) -> Pixels:
@@ -227,44 +270,76 @@ class Run:
         self.config = config
         self.device = torch.device(pick_device(config.device))
         self.dtype = pick_precision(config.precision, self.device)
+        check_files(config)
         self.photo = read_picture(config.photo)
-        self.paintings = [read_painting(text, self.photo.pixels) for text in config.paintings]
-        networks = [load_loss_network(name, pooling=config.pooling, progress=progress) for name in config.loss_network]
+        self.paintings = read_paintings(config.paintings, self.photo.pixels)
+        thin = config.style_loss != "moments"  # which a rotation of the channels changes
+        networks = [
+            load_loss_network(name, pooling=config.pooling, thin=thin, progress=progress)
+            for name in config.loss_network
+        ]
         self.network: LossNetwork = LossNetwork(networks).to(  # type: ignore[call-overload]
             self.device, self.dtype, memory_format=torch.channels_last
         )
         self.layers = content_layers(config, self.network), parse_weighted(config.style_layers, "style_layers")
         sizes = sizes_of(config, self.photo.pixels.shape[:2])
+        check_writable(config.output, sizes[-1])
         for painting in self.paintings:
             check_painting(painting, config, max(sizes[0]))
-        self.plan = make_plan(config, sizes, self.measure())
+        self.left = self.read_state()
+        """State of the run that this one continues, if any."""
+        self.plan = make_plan(self.planned(), sizes, self.measure(), self.layers)
+        self.recipe = recipe_of(config, self.plan)  # now, so that what it cannot tell of is said before the work
         self.place = self.iteration = self.count = 0
-        self.seconds, self.saved = 0.0, time.monotonic()
+        self.seconds, self.saved, self.saving = 0.0, time.monotonic(), 0.0
         self.optimizer: LBFGS | torch.optim.Adam = LBFGS(self.plan.history)
         self.averaged = 0
         """Pictures in Adam's average."""
         self.losses: dict[str, float] = {}
         """Lowest at the size that was last."""
-        self.recipe = recipe_of(config)  # now, so that what it cannot tell of is said before the work
         self.whole = True  # False while a step is half taken, when the state must not be saved
 
-    def measure(self) -> tuple[float, float]:
-        """Bytes and seconds that an evaluation takes a pixel, by a small one."""
-        image = torch.rand(1, 3, PROBE, PROBE, device=self.device, dtype=self.dtype).requires_grad_()
-        layers, kept = self.layers[0] | self.layers[1], dict[int, int]()
+    def planned(self) -> OptimizeConfig:
+        """Settings, with the plan of the run that this one continues, which other memory would make another."""
+        return self.config if self.left is None else replace(self.config, **self.left["plan"])
+
+    def measure(self) -> "Cost":
+        """What an evaluation takes, by a small one."""
+        photo = to_tensor(resize(self.photo.pixels, (PROBE, PROBE))).to(self.device)
+        judge = Objective(
+            self.network,
+            self.config,
+            photo,
+            [Target(self.moments(photo, None, PROBE))],
+            self.layers,
+            side=PROBE,
+            dtype=self.dtype,
+        )
+        weights = {p.untyped_storage().data_ptr() for p in self.network.parameters()}
+        kept, seconds = dict[int, int](), math.inf
 
         def note(tensor: Tensor) -> Tensor:
-            kept[tensor.data_ptr()] = tensor.nbytes
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        for _ in range(2):  # the first compiles and warms
+        for _ in range(3):  # the first compiles and warms
+            kept.clear()
             start = time.perf_counter()
             with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-                features = self.network(image, layers)
-            largest = max(value.nbytes for value in features.values())
-            torch.stack([value.float().square().mean() for value in features.values()]).sum().backward()  # type: ignore[no-untyped-call]
-            seconds = time.perf_counter() - start
-        return (sum(kept.values()) / 2 + 4 * largest) / PROBE**2, seconds / PROBE**2
+                judge(photo)  # which ends with numbers, so that a GPU has done all of it
+            seconds = min(seconds, time.perf_counter() - start)
+        content = sum(value.nbytes for value in judge.content[0].values())
+        pixels = PROBE**2
+        held = (sum(kept.values()) + WORKING * max(kept.values())) / pixels
+        return Cost(resident(self.device), held, content / pixels, seconds / pixels)
+
+    def moments(self, image: Tensor, mask: Tensor | None, side: int) -> dict[str, Moments]:
+        """Statistics of a painting (1, 3, H, W), of what its mask (H, W) shows, by tiles of `side` pixels."""
+        return moments_of(
+            self.network, image, self.layers[1], self.config.style_loss, mask=mask, side=side, dtype=self.dtype
+        )
 
     def beginning(self) -> Tensor:
         """Picture (1, 3, H, W) that the first size begins with."""
@@ -278,10 +353,10 @@ class Run:
         if init == "noise":
             return torch.rand(1, 3, height, width, generator=generator).to(self.device)
         if init == "style":
-            colors = np.concatenate([painting.pixels.reshape(-1, 3) for painting in self.paintings]) / 255
-            root = np.linalg.cholesky(np.cov(colors.T) + 1e-6 * np.eye(3))
+            mean, covariance = colors_of(self.paintings)
+            root = np.linalg.cholesky(covariance + 1e-6 * np.eye(3))
             noise = torch.randn(height, width, 3, generator=generator, dtype=torch.float64)
-            values = noise @ torch.from_numpy(root).T + torch.from_numpy(colors.mean(0))
+            values = noise @ torch.from_numpy(root).T + torch.from_numpy(mean)
             return values.permute(2, 0, 1)[None].float().to(self.device)
         return to_tensor(resize(read_image(init), (height, width))).to(self.device)
 
@@ -297,7 +372,8 @@ class Run:
         """Make ready for a size: its objective and optimiser."""
         size = self.plan.sizes[self.place]
         photo = to_tensor(resize(self.photo.pixels, size)).to(self.device)
-        targets = [self.target(painting, size) for painting in self.paintings]
+        masks = {id(p.mask): as_mask(p.mask, size, self.device) for p in self.paintings}
+        targets = [self.target(painting, masks[id(painting.mask)], size) for painting in self.paintings]
         self.objective = Objective(
             self.network, self.config, photo, targets, self.layers, side=self.plan.side, dtype=self.dtype
         )
@@ -316,21 +392,12 @@ class Run:
         if self.average is not None:
             self.average, self.averaged = torch.zeros_like(self.values), 0
 
-    def target(self, painting: Painting, size: tuple[int, int]) -> Target:
-        """What a painting asks of a picture of a size."""
+    def target(self, painting: Painting, mask: Tensor | None, size: tuple[int, int]) -> Target:
+        """What a painting asks of a picture of a size, where its mask (H, W) shows."""
         side = min(round(self.config.style_scale * max(size)), max(painting.pixels.shape[:2]))
         pixels = scale_to(painting.pixels, side)
-        mask = as_mask(painting.mask, size, self.device)
         own = as_mask(painting.own_mask, pixels.shape[:2], self.device)
-        moments = moments_of(
-            self.network,
-            to_tensor(pixels).to(self.device),
-            self.layers[1],
-            self.config.style_loss,
-            mask=own,
-            side=self.plan.side,
-            dtype=self.dtype,
-        )
+        moments = self.moments(to_tensor(pixels).to(self.device), own, self.plan.side)
         return Target(moments, painting.weight, mask)
 
     def step(self) -> OptimizeStep:
@@ -347,7 +414,7 @@ class Run:
         self.whole = True
         self.seconds += time.perf_counter() - start
         done = self.plan.work_at(self.place, self.iteration)
-        if time.monotonic() - self.saved > SAVE_SECONDS:
+        if time.monotonic() - self.saved > max(SAVE_SECONDS, self.saving / SAVE_SHARE):
             self.save()
         return OptimizeStep(
             step=self.count,
@@ -368,7 +435,7 @@ class Run:
         bad = not (math.isfinite(losses.total) and bool(gradient.isfinite().all()))
         if bad and not math.isfinite(self.lowest):
             raise OptimizationError("the loss is not a number from the start; try --precision float32 or other weights")
-        if bad or (self.config.optimizer == "lbfgs" and losses.total > ASTRAY * self.lowest):
+        if bad or (self.config.optimizer == "lbfgs" and losses.total > ASTRAY * self.lowest + SLACK):
             self.values.copy_(self.best)
             self.restart()
             return f"went astray (loss {losses.total:.3g}): back to the best picture, {self.lowest:.3g}"
@@ -430,7 +497,9 @@ class Run:
     def state(self) -> dict[str, Any]:
         """All that the run is."""
         return {
+            "version": STATE,
             "config": to_json(self.config),
+            "plan": {"history": self.plan.history, "tile": self.plan.side},
             "place": self.place,
             "iteration": self.iteration,
             "count": self.count,
@@ -447,32 +516,56 @@ class Run:
 
     def save(self) -> None:
         """Write the state, whole or not at all; a full disk is no reason to stop."""
-        self.saved = time.monotonic()
+        start = time.monotonic()
         try:
             with atomic_write(self.config.state) as stream:
                 torch.save(self.state(), stream)
         except (OSError, RuntimeError) as error:  # PyTorch's writer makes the latter of the former
             log.warning("%s: cannot write the state (%s)", self.config.state, str(error).splitlines()[0])
+        self.saved = time.monotonic()
+        self.saving = self.saved - start
 
-    def resume(self) -> str:
-        """Continue from the state, if there is one and it is wanted; says so."""
+    def read_state(self) -> dict[str, Any] | None:
+        """State that an interrupted run left, if it is wanted; one of another run is refused."""
         path = self.config.state
         if not (self.config.resume and path.exists()):
-            return ""
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            return None
+        with self.refused(Exception):
+            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             changed = differences(state["config"], to_json(self.config))
-            files = self.recipe["files"] | self.recipe["networks"]
-            changed += [f"{name} is another file" for name, value in state["files"].items() if files.get(name) != value]
-        except Exception as error:
-            raise OptimizationError(
-                f"{path}: not a state of this program ({type(error).__name__}); remove it or pass --no-resume"
-            ) from error
+            if state["version"] != STATE or state["plan"].keys() != {"history", "tile"}:
+                raise ValueError("of another version")
         if changed:
             raise OptimizationError(
                 f"{path}: of a run with other settings ({'; '.join(changed)}); pass --no-resume to start afresh"
             )
-        self.load(state)
+        return state
+
+    @contextlib.contextmanager
+    def refused(self, *kinds: type[Exception]) -> Iterator[None]:
+        """Turn what a file that is no state of this program raises into one line."""
+        try:
+            yield
+        except kinds as error:
+            raise OptimizationError(
+                f"{self.config.state}: not a state of this version ({type(error).__name__}); "
+                "remove it or pass --no-resume"
+            ) from error
+
+    def resume(self) -> str:
+        """Continue from the state that was left, if any; says so."""
+        state, self.left = self.left, None
+        if state is None:
+            return ""
+        with self.refused(KeyError, TypeError, ValueError, AttributeError):  # but for want of memory
+            files = self.recipe["files"] | self.recipe["networks"]
+            changed = [name for name, value in state["files"].items() if files.get(name) != value]
+            if not changed:
+                self.load(state)
+        if changed:
+            raise OptimizationError(
+                f"{self.config.state}: {', '.join(changed)} was another file; pass --no-resume to start afresh"
+            )
         return f"resumed at iteration {self.count}"
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -532,40 +625,92 @@ def check_painting(painting: Painting, config: OptimizeConfig, smallest: int) ->
         )
 
 
-def make_plan(config: OptimizeConfig, sizes: Sequence[tuple[int, int]], measured: tuple[float, float]) -> Plan:
-    """Plan for the memory there is; raises OptimizationError where it is too little."""
-    bytes_a_pixel, seconds_a_pixel = measured
-    budget = (config.memory if config.memory is not None else free_memory() / 2) * 1e9
-    pixels = sizes[-1][0] * sizes[-1][1]
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What evaluations take: bytes that are there before, and bytes and seconds a pixel."""
+
+    base: float
+    held: float
+    content: float
+    """Of the photo's features, which are kept."""
+    seconds: float
+
+
+def make_plan(
+    config: OptimizeConfig, sizes: Sequence[tuple[int, int]], cost: Cost, layers: tuple[Mapping[str, float], ...]
+) -> Plan:
+    """Plan for the memory there is, or as it is asked for; raises OptimizationError where memory is too little."""
+    budget = (config.memory if config.memory is not None else free_memory(pick_device(config.device)) / 2) * 1e9
+    height, width = sizes[-1]
+    pixels = height * width
     picture = 12.0 * pixels  # float32 RGB
-    history, side = HISTORY, max(sizes[-1])
+    history, side = config.history or HISTORY, config.tile or max(sizes[-1])
 
     def needed() -> float:
         pictures = 6 + (2 * history if config.optimizer == "lbfgs" else 4)
-        content = pixels * bytes_a_pixel / 20  # features of the photo, which are kept
-        return pictures * picture + content + min(pixels, side * side) * bytes_a_pixel
+        return cost.base + pictures * picture + pixels * cost.content + min(pixels, side * side) * cost.held
 
-    while needed() > budget and side > 512:
-        side = max(512, side - 128)
-    while needed() > budget and config.optimizer == "lbfgs" and history > 3:
+    while not config.tile and needed() > budget and side > SMALLEST_TILE:
+        side = max(SMALLEST_TILE, side - 128)
+    while not config.history and needed() > budget and config.optimizer == "lbfgs" and history > 3:
         history -= 1
-    if needed() > budget:
-        height, width = sizes[-1]
+    if needed() > budget and not (config.tile and config.history):
         raise OptimizationError(
             f"a picture of {width} x {height} needs some {needed() / 1e9:.1f} GB, and {budget / 1e9:.1f} may be used; "
             "choose a smaller --size, --optimizer adam, or more --memory"
         )
     iterations = (config.first_iterations, *[config.iterations] * (len(sizes) - 1))
-    made = Plan(tuple(sizes), iterations, side, history, needed() / 1e9, 0.0)
-    return replace(made, seconds=made.work * seconds_a_pixel * (1.5 if side < max(sizes[-1]) else 1.0))
+    edge = margin([*layers[0], *layers[1]])
+    work = 0.0
+    for count, size in zip(iterations, sizes, strict=True):
+        parts = tiles(*size, side, edge)
+        seen = sum((t.window[1] - t.window[0]) * (t.window[3] - t.window[2]) for t in parts)
+        work += count * seen * (AGAIN if len(parts) > 1 else 1.0)
+    return Plan(tuple(sizes), iterations, side, history, needed() / 1e9, work * cost.seconds)
 
 
-def free_memory() -> float:
-    """Gigabytes that programs may still use, where the system tells; else 4."""
+def resident(device: torch.device) -> float:
+    """Bytes that are in use on a device before any picture."""
+    if device.type == "cuda":
+        return float(torch.cuda.memory_allocated(device))
+    path = Path("/proc/self/statm")
+    return float(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else 4e8
+
+
+def free_memory(device: str) -> float:
+    """Gigabytes that programs may still use on a device, where the system tells; else 4."""
+    if device == "cuda":
+        return float(torch.cuda.mem_get_info()[0]) / 1e9
     path = Path("/proc/meminfo")
     lines = path.read_text().splitlines() if path.exists() else []
     kilobytes = next((float(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 4e6)
-    return kilobytes / 1e6
+    return min(kilobytes / 1e6, *(left / 1e9 for left in container_memory()), math.inf)
+
+
+def container_memory() -> list[float]:
+    """Bytes that the container's limits leave, by both versions of Linux's control groups; none without a limit."""
+    found = []
+    for folder, limit, used in CONTROL_GROUPS:
+        with contextlib.suppress(OSError, ValueError):  # there is no such file, or it says max
+            most = float((folder / limit).read_text())
+            found.append(most - float((folder / used).read_text()))
+    return found
+
+
+def colors_of(paintings: Sequence[Painting]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean (3,) and covariance (3, 3) of the colours of paintings, by their weights and masks."""
+    total, first, second = 0.0, np.zeros(3), np.zeros((3, 3))
+    for painting in paintings:
+        pixels = scale_to(painting.pixels, min(256, max(painting.pixels.shape[:2])))
+        own = resize_mask(painting.own_mask, pixels.shape[:2]) if painting.own_mask is not None else None
+        colors = pixels.reshape(-1, 3) / 255
+        counts = np.ones(len(colors)) if own is None else own.ravel() / 255
+        weight = painting.weight * (1.0 if painting.mask is None else painting.mask.mean() / 255) / counts.sum()
+        total += weight * counts.sum()
+        first += weight * (counts @ colors)
+        second += weight * (colors.T * counts) @ colors
+    mean = first / total
+    return mean, second / total - np.outer(mean, mean)
 
 
 def as_mask(mask: Pixels | None, size: Sequence[int], device: torch.device) -> Tensor | None:

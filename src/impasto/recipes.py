@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 import impasto
-from impasto.decoding import EXIF_IFD, GPS_IFD, MAX_EXIF_BYTES, RECIPE_MARK, USER_COMMENT
+from impasto.decoding import EXIF_IFD, GPS_IFD, HISTORY, MAX_EXIF_BYTES, RECIPE_MARK
 from impasto.errors import ImageError
 
 ENGINES = ("stylize", "optimize")
@@ -52,7 +52,7 @@ def with_recipe(exif: bytes, recipe: Mapping[str, Any]) -> bytes:
     if exif:
         tags.load(exif)
     directories = {tag: dict(tags.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD)}
-    directories[EXIF_IFD][USER_COMMENT] = RECIPE_MARK + json.dumps(recipe).encode("ascii")
+    directories[EXIF_IFD][HISTORY] = RECIPE_MARK + json.dumps(recipe)
     for tag, directory in directories.items():
         if directory:
             tags[tag] = directory
@@ -64,9 +64,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """Recipe in a picture's file; raises ImageError where there is none."""
     try:
         with Image.open(path) as image:
-            comment = image.getexif().get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
-        data = comment if isinstance(comment, bytes) else str(comment).encode("ascii", "replace")
-        recipe = json.loads(data.removeprefix(RECIPE_MARK)) if data.startswith(RECIPE_MARK) else None
+            history = str(image.getexif().get_ifd(EXIF_IFD).get(HISTORY, ""))
+        recipe = json.loads(history.removeprefix(RECIPE_MARK)) if history.startswith(RECIPE_MARK) else None
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror or 'it is no picture'}") from error
     except Exception:  # a hostile file makes Pillow and the parser raise anything  # noqa: BLE001

@@ -41,7 +41,7 @@ def forget_stdout() -> None:
 def follow(steps: Generator[StepT, None, object], show: Callable[[StepT], None], output: Path, state: Path) -> int:
     """Show each step of long work and name its `output` at the end; returns the exit code.
 
-    Asked to stop by SIGINT or SIGTERM, it ends the step, and closing the work saves its `state`.
+    Asked to stop by SIGINT or SIGTERM, it ends the step, and closing the work saves its `state`, a file or folder.
     """
     stopped: list[int] = []
     shown = 0
@@ -58,8 +58,11 @@ def follow(steps: Generator[StepT, None, object], show: Callable[[StepT], None],
                 show(step)
                 shown += 1
                 if stopped:
-                    tell(f"stopped and saved; run the same command to continue ({state})")
-                    return 128 + stopped[0]
+                    break
+        if stopped:
+            remedy = f"run the same command to continue ({state})" if state.exists() else "nothing could be saved"
+            tell(f"stopped; {remedy}")
+            return 128 + stopped[0]
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,6 +1,8 @@
 """``impasto optimize``."""
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +16,8 @@ from impasto.config import OptimizeConfig, PaintingText
 if TYPE_CHECKING:
     from impasto.optimize import OptimizeStep, Plan
 
-EVERY = 25
-"""Iterations between lines, where standard error is no terminal."""
+EVERY, SECONDS = 25, 10.0
+"""Iterations between lines, and time after which there is one anyway."""
 
 
 @app.command(usage="Usage: impasto optimize PHOTO PAINTING... -o OUT [OPTIONS]")
@@ -35,33 +37,39 @@ def optimize(settings: Annotated[OptimizeConfig, Parameter(name="*")]) -> int:
     check_picture_target("--output", settings.output, *read)
     with needs_extra("train"):
         from impasto.optimize import optimize as run
-        from impasto.optimize import plan
-    tell_plan(plan(settings, progress=download_bar()), settings)
-    return follow(run(settings), show, settings.output, settings.state)
+    steps = run(settings, progress=download_bar(), told=tell_plan)
+    return follow(steps, lines(), settings.output, settings.state)
 
 
-def tell_plan(made: "Plan", settings: OptimizeConfig) -> None:
+def tell_plan(made: "Plan") -> None:
     """Say what the run will do and take."""
     sizes = ", ".join(f"{width} x {height}" for height, width in made.sizes)
     tiles = f", by tiles of {made.side}" if made.side < max(made.sizes[-1]) else ""
     minutes = f"{made.seconds / 60:.0f} minutes" if made.seconds >= 90 else f"{made.seconds:.0f} seconds"
-    print(f"{sizes}; {sum(made.iterations)} iterations of {settings.optimizer}{tiles}", file=sys.stderr)
+    print(f"{sizes}; {sum(made.iterations)} iterations{tiles}", file=sys.stderr)
     print(f"some {minutes} and {made.gigabytes:.1f} GB", file=sys.stderr, flush=True)
 
 
-def show(step: "OptimizeStep") -> None:
-    """Print a step that is due, or out of the ordinary."""
-    if step.event:
-        print(step.event, file=sys.stderr)
-    if step.picture:
-        print(printable(f"picture {step.picture}"), file=sys.stderr)
-    if step.step % EVERY and step.step < step.steps:
-        return
-    minutes, seconds = divmod(round(step.seconds_left), 60)
-    height, width = step.size
-    print(
-        f"{step.progress:6.1%}  {width} x {height}  iteration {step.step} of {step.steps}  loss {step.loss:.4f}  "
-        f"content {step.content:.4f}  style {step.style:.5f}  {minutes}:{seconds:02d} left",
-        file=sys.stderr,
-        flush=True,
-    )
+def lines() -> Callable[["OptimizeStep"], None]:
+    """What prints a step that is due, or out of the ordinary."""
+    last = time.monotonic()
+
+    def show(step: "OptimizeStep") -> None:
+        nonlocal last
+        if step.event:
+            print(step.event, file=sys.stderr)
+        if step.picture:
+            print(printable(f"picture {step.picture}"), file=sys.stderr)
+        if step.step % EVERY and step.step < step.steps and time.monotonic() - last < SECONDS:
+            return
+        last = time.monotonic()
+        minutes, seconds = divmod(round(step.seconds_left), 60)
+        height, width = step.size
+        print(
+            f"{step.progress:6.1%}  {width} x {height}  iteration {step.step} of {step.steps}  loss {step.loss:.4f}  "
+            f"content {step.content:.4f}  style {step.style:.5f}  {minutes}:{seconds:02d} left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import impasto
 from impasto.cli.app import app, needs_extra
 from impasto.cli.console import follow, printable, tell
-from impasto.cli.optimize import show
+from impasto.cli.optimize import lines, tell_plan
 from impasto.cli.outputs import check_picture_target
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def redo(
     output: Annotated[Path, Parameter(alias="-o")],
     files: tuple[Path, ...] = (),
     quality: int | None = None,
+    resume: bool = True,
 ) -> int:
     """Make a picture again by the recipe in its file.
 
@@ -37,6 +38,8 @@ def redo(
         Folders where the photo, paintings and styles of the recipe are, beside the picture's own folder and this one.
     quality
         Of JPEG, WebP or AVIF, 1 to 100.
+    resume
+        Continue from the state that an interrupted run left beside the output; otherwise start afresh.
 
     """
     from impasto.images import write_image
@@ -57,11 +60,13 @@ def redo(
         print(printable(str(output)))
         return 0
     with needs_extra("train"):
-        from impasto.optimize import config_of, optimize
+        from impasto.optimize import changed_networks, config_of, optimize
     if quality is not None:
         raise ValueError("quality is for pictures that impasto stylize made")
-    config = config_of(recipe, found, output)
-    return follow(optimize(config), show, output, config.state)
+    config = config_of(recipe, found, output, resume=resume)
+    if changed := changed_networks(recipe, config):
+        tell(f"made with other weights of {', '.join(changed)}: the picture may differ")
+    return follow(optimize(config, told=tell_plan), lines(), output, config.state)
 
 
 def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path]) -> "Picture":
