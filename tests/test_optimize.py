@@ -275,6 +275,15 @@ def test_a_state_that_lacks_something_is_told(painter: Painter, key: str) -> Non
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("plan", [{"history": "a"}, {"tile": 1}, {"size": 64.5}, {"none": 1}, [], 3])
+def test_a_state_of_a_plan_that_cannot_be_is_told(painter: Painter, plan: Any) -> None:
+    painter.run(stop=2)
+    state = torch.load(painter.config().state, weights_only=True)
+    torch.save(state | {"plan": plan}, painter.config().state)
+    with pytest.raises(OptimizationError, match="not a state of this version"):
+        painter.run()
+
+
 def test_saving_takes_little_of_the_time(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
     saves: list[float] = []
 

@@ -286,9 +286,9 @@ class Run:
         check_writable(config.output, sizes[-1])
         for painting in self.paintings:
             check_painting(painting, config, max(sizes[0]))
-        self.left = self.read_state()
+        self.left, planned = self.read_state()
         """State of the run that this one continues, if any."""
-        self.plan = make_plan(self.planned(), sizes, self.measure(), self.layers)
+        self.plan = make_plan(planned, sizes, self.measure(), self.layers)
         self.recipe = recipe_of(config, self.plan)  # now, so that what it cannot tell of is said before the work
         self.place = self.iteration = self.count = 0
         self.seconds, self.saved, self.saving = 0.0, time.monotonic(), 0.0
@@ -298,10 +298,6 @@ class Run:
         self.losses: dict[str, float] = {}
         """Lowest at the size that was last."""
         self.whole = True  # False while a step is half taken, when the state must not be saved
-
-    def planned(self) -> OptimizeConfig:
-        """Settings, with the plan of the run that this one continues, which other memory would make another."""
-        return self.config if self.left is None else replace(self.config, **self.left["plan"])
 
     def measure(self) -> "Cost":
         """What an evaluation takes, by a small one."""
@@ -525,21 +521,25 @@ class Run:
         self.saved = time.monotonic()
         self.saving = self.saved - start
 
-    def read_state(self) -> dict[str, Any] | None:
-        """State that an interrupted run left, if it is wanted; one of another run is refused."""
+    def read_state(self) -> tuple[dict[str, Any] | None, OptimizeConfig]:
+        """State that an interrupted run left, if it is wanted, and the settings with that run's plan.
+
+        Other memory would make another plan, and so another picture. A state of another run is refused.
+        """
         path = self.config.state
         if not (self.config.resume and path.exists()):
-            return None
+            return None, self.config
         with self.refused(Exception):
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
             changed = differences(state["config"], to_json(self.config))
-            if state["version"] != STATE or state["plan"].keys() != {"history", "tile"}:
+            planned = replace(self.config, history=state["plan"]["history"], tile=state["plan"]["tile"])
+            if state["version"] != STATE:
                 raise ValueError("of another version")
         if changed:
             raise OptimizationError(
                 f"{path}: of a run with other settings ({'; '.join(changed)}); pass --no-resume to start afresh"
             )
-        return state
+        return state, planned
 
     @contextlib.contextmanager
     def refused(self, *kinds: type[Exception]) -> Iterator[None]:
