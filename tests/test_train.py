@@ -755,6 +755,33 @@ def test_figures_of_every_style_come_with_the_samples(
     assert trainer.exported[1].spec.entries == trainer.exported[0].spec.entries
 
 
+def test_paintings_stay_on_photos_that_move_where_that_has_a_weight(trainer: Trainer) -> None:
+    settings: dict[str, Any] = {"architecture": "StyleNet", "steps": 40, "learning_rate": 0.02, "image_size": (48,)}
+    plain, steady = (trainer.run(f"w{w}", stability_weight=w, **settings) for w in (1e-9, 3.0))
+    free, held = (sum(step.instability for step in steps[-10:]) for steps in (plain, steady))
+    assert 0 < held < 0.8 * free
+    assert all(step.instability == 0 for step in trainer.run("none", steps=2))
+    assert trainer.run("whole", stop=5, stability_weight=3.0, **settings)[-1].instability == steady[4].instability
+    again = trainer.run("whole", stop=9, stability_weight=3.0, **settings)
+    assert again[-1].instability == steady[again[-1].step - 1].instability
+
+
+def test_what_moves_with_the_photo_is_no_instability(trainer: Trainer) -> None:
+    run = Run(trainer.config(stability_weight=1.0, image_size=(64,)))
+    run.open()
+    image, rows = torch.rand(4, 3, 64, 64), torch.tensor([[0.0, 1.0]]).expand(4, 2)
+    run.paint = lambda _, image, __: image  # type: ignore[method-assign]
+    found = run.instability(image, image, rows)
+    assert found.shape == (2,)
+    assert found.max() < 2 * module.NOISE**2 / image.var()
+    assert (run.instability(image, image.flip(3), rows) > 1).all()
+
+
+def test_crops_leave_room_to_move(trainer: Trainer) -> None:
+    with pytest.raises(ValueError, match="image_size is 32; it must be a multiple of 16, at least 40"):
+        Run(trainer.config(stability_weight=1.0, architecture="StyleNet", stylenet=StyleNetArgs(widths=(4, 4, 4, 4))))
+
+
 def test_figures_are_of_the_middle_of_the_samples_and_the_averaged_weights(trainer: Trainer) -> None:
     run = Run(trainer.config(validation=trainer.world / "photos" / "0.png"))
     run.open()

@@ -25,6 +25,7 @@ class Step:
     style: float
     tv: float
     instability: float
+    """What in the paintings does not move with the photo, over their variance; 0 where it has no weight."""
     styles: Mapping[str, float]
     """Moving average of each style's loss, by name."""
     learning_rate: float
@@ -78,7 +79,7 @@ class Journal:
 
     def write_events(self, step: Step) -> None:
         """Write a step's figures for TensorBoard."""
-        for name in ("loss", "content", "style", "tv", "learning_rate", "images_per_second"):
+        for name in ("loss", "content", "style", "tv", "instability", "learning_rate", "images_per_second"):
             self.events.add_scalar(name, getattr(step, name), step.step)
         for style, figures in (step.figures or {}).items():
             for name, value in figures.items():

@@ -187,9 +187,7 @@ class Run:
         rate = self.learning_rate()
         image = to_tensor(photos.batch(self.step_count, self.images, batch, size)).to(self.device)
         rows, styles = self.rows(batch)
-        painted = self.paint(self.net, image, rows)
-        losses = self.targets.losses(painted, image, rows)
-        losses["instability"] = self.instability(image, painted, rows)
+        losses = self.losses(image, rows, self.net)
         loss = self.total(losses, styles)
         for optimizer in self.optimizers:
             set_rate(optimizer, rate)
@@ -237,6 +235,15 @@ class Run:
         rows, styles = draw(c.seed, self.step_count, self.images, count, len(c.paintings), len(c.style_size))
         return torch.from_numpy(rows).to(self.device), torch.from_numpy(styles)
 
+    def losses(self, image: Tensor, rows: Tensor, net: Network) -> dict[str, Tensor]:
+        """Content, style and relative total-variation losses (N,) of what `net` paints of images (N, 3, H, W).
+
+        Of the network that is trained, its instability too.
+        """
+        painted = self.paint(net, image, rows)
+        losses = self.targets.losses(painted, image, rows)
+        return losses | ({"instability": self.instability(image, painted, rows)} if net is self.net else {})
+
     def paint(self, net: Network, image: Tensor, rows: Tensor) -> Tensor:
         """What `net` paints of images (N, 3, H, W) with weights of rows (N, K), in the run's arithmetic."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -245,7 +252,8 @@ class Run:
     def instability(self, image: Tensor, painted: Tensor, rows: Tensor) -> Tensor:
         """What does not move with the photo in paintings (N, 3, H, W), over their variance; of every other, (N / 2,).
 
-        The photos are moved by up to `MOVED` pixels and made noisy, as from one frame of a video to the next.
+        The photos are moved by up to `MOVED` pixels and made noisy, as from one frame of a video to the next. Without a
+        weight it is not looked at, and 0.
         """
         if not self.config.stability_weight:
             return torch.zeros(1, device=self.device)
@@ -372,10 +380,6 @@ class Run:
             raise TrainingError(f"{path}: cannot write the sample ({error.strerror})") from error
         return path
 
-    def losses(self, image: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        """Losses (N,) of what the averaged network paints of images (N, 3, H, W)."""
-        return self.targets.losses(self.paint(self.average, image, rows), image, rows)
-
     @torch.no_grad()
     def examine(self) -> dict[str, dict[str, float]]:
         """Content and style losses by style, as it paints unless told otherwise, on the middles of the samples."""
@@ -383,7 +387,9 @@ class Run:
         found = []
         for pixels in self.samples:
             image = to_tensor(middle(pixels, EXAMINED_SIDE, self.spec().multiple)).to(self.device)
-            parts = [self.losses(image.expand(len(part), -1, -1, -1), part) for part in torch.split(rows, 4)]
+            parts = [
+                self.losses(image.expand(len(part), -1, -1, -1), part, self.average) for part in torch.split(rows, 4)
+            ]
             found.append(torch.stack([torch.cat([part[k] for part in parts]) for k in ("content", "style")]))
         means = torch.stack(found).mean(0).T.tolist()
         self.figures = {
