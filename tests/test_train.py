@@ -770,7 +770,7 @@ def test_what_moves_with_the_photo_is_no_instability(trainer: Trainer) -> None:
     run = Run(trainer.config(stability_weight=1.0, image_size=(64,)))
     run.open()
     image, rows = torch.rand(4, 3, 64, 64), torch.tensor([[0.0, 1.0]]).expand(4, 2)
-    run.paint = lambda _, image, __: image  # type: ignore[method-assign]
+    run.paint = lambda _, image, __: image  # type: ignore[assignment,method-assign]
     found = run.instability(image, image, rows)
     assert found.shape == (2,)
     assert found.max() < 2 * module.NOISE**2 / image.var()
