@@ -15,15 +15,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from conftest import loss_network, picture
 from impasto.cli import main
 from impasto.config import OptimizeConfig, PaintingText
 from impasto.errors import ImageError, ImpastoError, OptimizationError, WeightsError
 from impasto.images import Picture, Pixels, read_image, read_picture
+from impasto.losses import style_distance
+from impasto.networks.weights import load_loss_network
 from impasto.objective import Objective
 from impasto.optimize import PROBE, Cost, OptimizeStep, Plan, Run, make_plan, optimize, read_paintings, sizes_of
 from impasto.recipes import hash_of
+from impasto.statistics import Moments, sums
+from impasto.targets import scale_to, to_tensor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 module = sys.modules["impasto.optimize"]
@@ -557,6 +562,26 @@ def test_a_start_of_the_paintings_colours_heeds_weights_and_masks(painter: Paint
 
     assert mean("red.png:0.25", "blue.png:0.75") == pytest.approx([65, 20, 155], abs=3)
     assert mean(f"both.png@@{painter.folder / 'half.png'}") == pytest.approx(colors["red"], abs=3)
+
+
+@pytest.mark.parametrize("style_loss", ["gram", "moments", "wasserstein"])
+def test_statistics_are_those_of_the_wide_features(painter: Painter, world: Path, style_loss: str) -> None:
+    state = load_file(world / "vgg.safetensors")
+    state |= {"linear1_1.weight": torch.randn(12, 4, 1, 1), "linear1_1.bias": torch.randn(12)}
+    save_file(state, painter.folder / "linear.safetensors")
+    network = (str(painter.folder / "linear.safetensors"),)
+    run = Run(painter.config(loss_network=network, style_loss=style_loss, style_layers=("relu1_1",), size=48))
+    run.begin()
+    wide = load_loss_network(network[0], thin=False)
+    painting = to_tensor(scale_to(read_image(world / "first.png"), max(run.plan.sizes[0])))
+    found, target = (
+        Moments(*(part / count for part in sums(features, cross=style_loss != "moments")))
+        for image in (run.values, painting)
+        for features in [wide(image, ["relu1_1"])["relu1_1"]]
+        for count in [features.shape[2] * features.shape[3]]
+    )
+    expected = style_distance(found, target, style_loss).item()
+    assert run.objective(run.values)[0].style == pytest.approx(expected, rel=1e-2)
 
 
 def test_a_painting_of_itself_does_not_go_astray(painter: Painter) -> None:
