@@ -773,7 +773,7 @@ def test_what_moves_with_the_photo_is_no_instability(trainer: Trainer) -> None:
     run.paint = lambda _, image, __: image  # type: ignore[assignment,method-assign]
     found = run.instability(image, image, rows)
     assert found.shape == (2,)
-    assert found.max() < 2 * module.NOISE**2 / image.var()
+    assert found.max() < 2 * (module.NOISE**2 + (3 * module.BRIGHTER) ** 2) / image.var()
     assert (run.instability(image, image.flip(3), rows) > 1).all()
 
 

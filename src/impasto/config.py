@@ -141,7 +141,7 @@ class TrainConfig:
     tv_weight: float = 0.02
     """Weight of the total variation, relative to the painting's own."""
     stability_weight: float = 0.0
-    """Weight of what in the painting does not move with a photo that moves by a few pixels and is a little noisy."""
+    """Weight of what in the painting does not move with a photo that moves a little, and is noisier and brighter."""
     content_layers: tuple[str, ...] = ("relu3_1", "relu4_1")
     """Layers of the content loss, each with an optional weight: relu4_1:0.5."""
     style_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

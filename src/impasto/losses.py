@@ -43,13 +43,17 @@ def total_variation(image: Tensor) -> Tensor:
 
 
 def distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:
-    """Squared distance of two feature maps, an image at a time, over the mean square of the targets or over C H W.
+    """Squared distance of two feature maps, an image at a time, relative or over C H W.
 
-    Over the mean of the batch, not each its own: else a crop of empty sky, whose features are next to nothing, would
-    outweigh all others and stay unpainted.
+    Relative to the geometric mean of the target's own square and the batch's mean: over its own a crop of empty sky,
+    whose features are next to nothing, would outweigh all others and stay unpainted; over the batch's it would be
+    painted at will.
     """
     excess: Tensor = SquaredDistance.apply(features, target)  # type: ignore[no-untyped-call]
-    return excess / (squares(target).mean() + TINY if relative else target[0].numel())
+    if not relative:
+        return excess / target[0].numel()
+    own = squares(target)
+    return excess / ((own * own.mean()).sqrt() + TINY)
 
 
 def gram_distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:

@@ -46,8 +46,8 @@ MAX_ROLLBACKS = 8
 """In a row; then training gives up."""
 MEMORY = 50
 """Photos of a style over which its loss is averaged."""
-MOVED, NOISE = 8, 0.015
-"""Pixels, and deviation of the noise, by which photos are stirred to see whether the painting stays."""
+MOVED, BRIGHTER, NOISE = 8, 0.04, 0.015
+"""Pixels by which photos move, and deviations of their brightness and noise, to see whether the painting stays."""
 HASTE = 0.5
 """Power of a style's loss over the mean of all styles' that its weight is: a style that lags gets more."""
 FREE_TO_CHANGE = frozenset(
@@ -252,8 +252,8 @@ class Run:
     def instability(self, image: Tensor, painted: Tensor, rows: Tensor) -> Tensor:
         """What does not move with the photo in paintings (N, 3, H, W), over their variance; of every other, (N / 2,).
 
-        The photos are moved by up to `MOVED` pixels and made noisy, as from one frame of a video to the next. Without a
-        weight it is not looked at, and 0.
+        The photos are moved by up to `MOVED` pixels, made brighter or darker, and noisy, as from one frame of a video
+        to the next. Without a weight it is not looked at, and 0.
         """
         if not self.config.stability_weight:
             return torch.zeros(1, device=self.device)
@@ -261,7 +261,7 @@ class Run:
         (top, left), some = rng.integers(1, MOVED + 1, 2), slice(0, None, 2)
         side = (image.shape[2] - MOVED) // self.multiple * self.multiple
         window = (some, slice(None), slice(top, top + side), slice(left, left + side))
-        moved = image[window]
+        moved = image[window] * float(rng.normal(1, BRIGHTER))
         noise = rng.normal(0, NOISE, moved.shape).astype(np.float32)
         again = self.paint(self.net, moved + torch.from_numpy(noise).to(self.device), rows[some]).float()
         before = painted[window].float()
