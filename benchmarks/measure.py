@@ -24,22 +24,26 @@ PERIODS = (2, 3, 4)
 
 
 class Judge:
-    """Content and style distances, each relative to its target: 0 is the photo, and the painting's own statistics."""
+    """Content and style distances, each relative to its target: 0 is the photo, and the painting's own statistics.
+
+    They are means over the layers that the network has.
+    """
 
     def __init__(self, loss_network: str) -> None:
         self.network = load_loss_network(loss_network)
+        self.content, self.style = ([k for k in layers if k in self.network.layers] for layers in (CONTENT, STYLE))
         self.grams = cache(self.grams_of)
 
     @torch.inference_mode()
     def seen(self, photo: Pixels) -> dict[str, Tensor]:
         """Features of a photo that are its content."""
-        return self.network(to_tensor(photo), CONTENT)  # type: ignore[no-any-return]
+        return self.network(to_tensor(photo), self.content)  # type: ignore[no-any-return]
 
     @torch.inference_mode()
     def distances(self, painted: Pixels, photo: Mapping[str, Tensor], painting: Path) -> tuple[float, float]:
         """Mean over layers of |F(y) - F(x)|^2 / |F(x)|^2 and |G(y) - G(s)|^2 / |G(s)|^2; `photo` as it is `seen`."""
         ours = self.features(to_tensor(painted))
-        content = [relative(ours[k], photo[k]) for k in CONTENT]
+        content = [relative(ours[k], photo[k]) for k in self.content]
         style = [relative(gram(ours[k]), target) for k, target in self.grams(painting).items()]
         return float(np.mean(content)), float(np.mean(style))
 
@@ -47,11 +51,11 @@ class Judge:
     def grams_of(self, painting: Path) -> dict[str, Tensor]:
         """Gram matrices of a painting."""
         features = self.features(to_tensor(scale_to(read_image(painting), PAINTING_SIDE)))
-        return {k: gram(features[k]) for k in STYLE}
+        return {k: gram(features[k]) for k in self.style}
 
     def features(self, image: Tensor) -> dict[str, Tensor]:
         """Features of all layers."""
-        return self.network(image, STYLE)  # type: ignore[no-any-return]
+        return self.network(image, self.style)  # type: ignore[no-any-return]
 
 
 def relative(value: Tensor, target: Tensor) -> float:

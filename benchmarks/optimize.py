@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--paintings", nargs="+", type=Path, required=True, help="pictures; pairs go in turn")
     parser.add_argument("--loss-network", default="vgg19-compact")
     parser.add_argument("--judge", default="vgg19-small16x")
+    parser.add_argument("--neutral", help="third network that judges the pairs, such as exact VGG-19 to relu3_1")
     parser.add_argument("--sheets", type=Path, required=True, help="folder for the sheets of pictures")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
@@ -91,6 +92,7 @@ def speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def pairs(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Content and style by the judge of pictures made with each of the two networks, and their sheet."""
+    neutral = Judge(args.neutral) if args.neutral else None
     judge, rows, labels, found = Judge(args.judge), list[list[Pixels]](), list[list[str]](), {}
     for photo, painting in zip(args.photos, args.paintings, strict=False):
         shown: list[Pixels] = []
@@ -104,6 +106,11 @@ def pairs(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 "style": round(style, 5),
                 "seconds": round(seconds, 1),
             }
+            if neutral:
+                name = Path(args.neutral).stem
+                figures[Path(network).stem][f"style by {name}"] = round(
+                    neutral.distances(painted, neutral.seen(shown[0]), painting)[1], 5
+                )
             shown.append(painted)
         ours, theirs = figures[Path(args.loss_network).stem], figures[Path(args.judge).stem]
         found[f"{photo.stem}, {painting.stem}"] = figures | {"style_ratio": round(ours["style"] / theirs["style"], 3)}

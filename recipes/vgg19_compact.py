@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from impasto.devices import pick_device
 from impasto.files import atomic_write
 from impasto.images import read_image
-from impasto.losses import TINY, gram_distance
+from impasto.losses import TINY, content_loss, gram_distance, style_loss
 from impasto.muon import Muon, mixes
 from impasto.networks.vgg import VGG, LossNetwork
 from impasto.networks.weights import load_loss_network
@@ -56,6 +56,11 @@ HELD_OUT = 6
 JUDGED_SIDE = 384
 RATES = (2e-3, 1e-2, 2e-3)
 """Highest learning rates: of the convolutions, the linear maps, the biases."""
+CONTENT = {"relu3_1": 1.0, "relu4_1": 1.0}
+GRAMS = (0.2, 0.8)
+"""Share of the Gram matrices' distances in the loss, without and with pictures in the making."""
+POOL, POOL_STEP, POOL_RATE = 48, 0.02, 0.4
+"""Pictures in the making, their step in [0, 1], and the learning rates with them over the highest."""
 
 
 def main() -> None:
@@ -67,7 +72,8 @@ def main() -> None:
     parser.add_argument("--teachers", nargs="+", default=["vgg19"], help="a layer is the first's that has it")
     parser.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
     parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--steps", type=int, default=30000)
+    parser.add_argument("--steps", type=int, default=18000, help="on photos, paintings and painted photos")
+    parser.add_argument("--pool-steps", type=int, default=10000, help="then, half of them on pictures in the making")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -80,7 +86,8 @@ def main() -> None:
     teacher = LossNetwork([load_loss_network(name).to(torch.bfloat16) for name in args.teachers])
     teacher = teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not args.judge:
-        train(args, [photo for photo in seen if photo not in unseen], teacher, device)
+        seen_paintings = [painting for painting in itertools.chain(*paintings) if painting not in unseen]
+        train(args, [photo for photo in seen if photo not in unseen], seen_paintings, teacher, device)
     found = {
         name: judge(load_loss_network(args.output, thin=False).to(device), teacher, pictures, device)
         for name, pictures in (("photos", find_photos(args.validation)), ("paintings", unseen))
@@ -117,7 +124,64 @@ def optimizers(net: VGG) -> list[torch.optim.Optimizer]:
     return [Muon(kinds[0], RATES[0]), *(torch.optim.Adam(kind, 1e-3) for kind in kinds[1:])]
 
 
-def train(args: argparse.Namespace, pictures: list[Photo], teacher: LossNetwork, device: torch.device) -> None:
+def rate_at(step: int, args: argparse.Namespace) -> float:
+    """Share of the highest learning rates: both parts of a training rise and fall, the second one less."""
+    first = step < args.steps
+    begun, steps = (0, args.steps) if first else (args.steps, args.pool_steps)
+    rise, fall = min(1.0, (step - begun + 1) / 200), 0.5 * (1 + math.cos(math.pi * (step - begun) / steps))
+    return (1.0 if first else POOL_RATE) * rise * (0.005 + 0.995 * fall)
+
+
+class Pool:
+    """Photos on their way to a painting's style, by the student as it is: it learns what the teacher sees in them.
+
+    A network that only saw finished pictures can be misled by what is made to please it. Each picture takes a step of
+    Adam when it is seen, and gives way to a new photo and painting when it is old.
+    """
+
+    def __init__(self, photos: Crops, paintings: Crops, side: int, device: torch.device) -> None:
+        self.photos, self.paintings, self.side, self.device = photos, paintings, side, device
+        self.rng, self.begun = np.random.default_rng(5), 0
+        shape = (POOL, 3, side, side)
+        self.values, self.photo, self.painting, self.first, self.second = (
+            torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last) for _ in range(5)
+        )
+        self.age, self.life = np.zeros(POOL, int), np.zeros(POOL, int)
+        self.weight = torch.ones(POOL, device=device)
+
+    def draw(self, count: int) -> Tensor:
+        """The next few: their places (count,), in turn; the old ones begun anew."""
+        places = (np.arange(count) + self.begun) % POOL
+        self.begun += count
+        if len(old := places[self.age[places] >= self.life[places]]):
+            number = int(self.rng.integers(1 << 31))
+            crops = [kind.batch(number, number, len(old), self.side) for kind in (self.photos, self.paintings)]
+            self.photo[old], self.painting[old] = (to_tensor(batch).to(self.device) for batch in crops)
+            self.values[old] = self.photo[old]
+            self.first[old], self.second[old] = 0.0, 0.0
+            self.age[old], self.life[old] = 0, self.rng.integers(20, 120, len(old))
+            self.weight[old] = torch.from_numpy(np.exp(self.rng.uniform(0, 4, len(old))).astype("f4")).to(self.device)
+        return torch.from_numpy(places)
+
+    def move(self, places: Tensor, net: VGG, image: Tensor, found: Mapping[str, Tensor]) -> None:
+        """Take a step with the pictures of these places, the last of `image`, that the student found `found` in."""
+        with torch.no_grad():
+            wanted = net(self.photo[places], CONTENT)
+            grams = {k: gram(v) for k, v in net(self.painting[places], LAYERS).items()}
+        style = style_loss(found, grams, dict.fromkeys(LAYERS, 1.0))
+        loss = content_loss(found, wanted, CONTENT) + self.weight[places] * style
+        slope = torch.autograd.grad(loss.sum(), image, retain_graph=True)[0][-len(places) :]
+        self.age[places] += 1
+        ages = torch.from_numpy(self.age[places]).to(self.device)[:, None, None, None]
+        self.first[places] = self.first[places].lerp(slope, 0.1)
+        self.second[places] = self.second[places].lerp(slope.square(), 0.01)
+        step = self.first[places] / (1 - 0.9**ages) / ((self.second[places] / (1 - 0.99**ages)).sqrt() + 1e-12)
+        self.values[places] = (self.values[places] - POOL_STEP * step).clamp(0, 1)
+
+
+def train(
+    args: argparse.Namespace, pictures: list[Photo], paintings: list[Photo], teacher: LossNetwork, device: torch.device
+) -> None:
     """Train a student, with a checkpoint beside the output, and write the average of its weights as float16."""
     net = begin().to(device)
     average = {name: value.clone() for name, value in net.state_dict().items()}
@@ -129,21 +193,27 @@ def train(args: argparse.Namespace, pictures: list[Photo], teacher: LossNetwork,
         for optimiser, its in zip(optimisers, state["optimizers"], strict=True):
             optimiser.load_state_dict(its)
     started, sums = time.perf_counter(), torch.zeros(len(LAYERS), device=device)
+    pool = Pool(Crops(pictures, 1), Crops(paintings, 2), args.image_size, device)
     with Prefetch(Crops(pictures, 0)) as crops:
-        while step < args.steps:
-            batch = crops.batch(step, step * args.batch_size, args.batch_size, args.image_size)
+        while step < args.steps + args.pool_steps:
+            own = 0 if step < args.steps else args.batch_size // 2
+            batch = crops.batch(step, step * args.batch_size, args.batch_size - own, args.image_size)
             image = disturbed(to_tensor(batch), np.random.default_rng((7, step))).to(device)
+            places = pool.draw(own)
+            image = torch.cat([image, pool.values[places]]).requires_grad_(own > 0)
             with torch.no_grad():
                 wanted = teacher(image.to(torch.bfloat16), LAYERS)
             with torch.autocast(device.type, torch.bfloat16):
                 found = net(image, LAYERS)
-            losses, cosines = zip(*(compare(found[k], wanted[k]) for k in LAYERS), strict=True)
+                if own:
+                    pool.move(places, net, image, {layer: value[-own:] for layer, value in found.items()})
+            grams = GRAMS[own > 0]
+            losses, cosines = zip(*(compare(found[k], wanted[k], grams) for k in LAYERS), strict=True)
             loss = torch.stack(losses).sum()
-            rise, fall = min(1.0, (step + 1) / 200), 0.5 * (1 + math.cos(math.pi * step / args.steps))
             net.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             for optimiser, rate in zip(optimisers, RATES, strict=True):
-                optimiser.param_groups[0]["lr"] = rate * rise * (0.005 + 0.995 * fall)
+                optimiser.param_groups[0]["lr"] = rate * rate_at(step, args)
                 optimiser.step()
             step += 1
             for name, value in net.state_dict().items():
@@ -154,7 +224,7 @@ def train(args: argparse.Namespace, pictures: list[Photo], teacher: LossNetwork,
                 shown = "  ".join(f"{k} {value / 50:.4f}" for k, value in zip(LAYERS, sums.tolist(), strict=True))
                 print(f"step {step}  loss {loss.item():.4f}  {shown}  {seconds:.3f} s a step", flush=True)
                 started, sums = time.perf_counter(), torch.zeros_like(sums)
-            if step % 500 == 0 or step == args.steps:
+            if step % 500 == 0 or step == args.steps + args.pool_steps:
                 states = [optimiser.state_dict() for optimiser in optimisers]
                 data = io.BytesIO()
                 torch.save({"net": net.state_dict(), "average": average, "optimizers": states, "step": step}, data)
@@ -164,18 +234,18 @@ def train(args: argparse.Namespace, pictures: list[Photo], teacher: LossNetwork,
         stream.write(save({name: value.half().contiguous() for name, value in average.items()}))
 
 
-def compare(found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def compare(found: Tensor, wanted: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Loss and mean cosine of features (N, C, H, W) against the teacher's.
 
-    The loss is their relative distance, a share of their cosines, and of the relative distance of their Gram matrices,
-    which is what they are for.
+    The loss is their relative distance, a part of their cosines, and a `share` of the relative distance of their Gram
+    matrices, which is what they are for.
     """
     dot, square = Products.apply(found, wanted)  # type: ignore[no-untyped-call]
     wanted_square = (wanted * wanted).sum(1, dtype=torch.float32)
     cosine = (dot / (square * wanted_square).clamp_min(TINY).sqrt()).mean()
     distance = (square - 2 * dot + wanted_square).sum((1, 2)) / (wanted_square.sum((1, 2)).mean() + TINY)
     grams = gram_distance(found, gram(wanted), relative=True)
-    return (distance + 0.2 * grams).mean() + 0.3 * (1 - cosine), cosine
+    return (distance + share * grams).mean() + 0.3 * (1 - cosine), cosine
 
 
 class Products(torch.autograd.Function):

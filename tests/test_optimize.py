@@ -26,7 +26,18 @@ from impasto.images import Picture, Pixels, read_image, read_picture
 from impasto.losses import style_distance
 from impasto.networks.weights import load_loss_network
 from impasto.objective import Objective
-from impasto.optimize import PROBE, Cost, OptimizeStep, Plan, Run, make_plan, optimize, read_paintings, sizes_of
+from impasto.optimize import (
+    PROBE,
+    Cost,
+    OptimizeStep,
+    Plan,
+    Run,
+    extended,
+    make_plan,
+    optimize,
+    read_paintings,
+    sizes_of,
+)
 from impasto.recipes import hash_of
 from impasto.statistics import Moments, sums
 from impasto.targets import scale_to, to_tensor
@@ -247,7 +258,7 @@ def test_an_interrupted_run_continues_to_the_same_picture(painter: Painter, opti
 
 def test_a_state_of_other_settings_or_of_nothing_is_told(painter: Painter) -> None:
     painter.run(stop=2)
-    with pytest.raises(OptimizationError, match=r"style_weight was 8\.0, is 9\.0.*--no-resume"):
+    with pytest.raises(OptimizationError, match=r"style_weight was 60\.0, is 9\.0.*--no-resume"):
         painter.run(style_weight=9.0)
     painter.config().state.write_bytes(b"nothing")
     with pytest.raises(OptimizationError, match="not a state of this version"):
@@ -579,7 +590,7 @@ def test_statistics_are_those_of_the_wide_features(painter: Painter, world: Path
     run = Run(painter.config(loss_network=network, style_loss=style_loss, style_layers=("relu1_1",), size=48))
     run.begin()
     wide = load_loss_network(network[0], thin=False)
-    painting = to_tensor(scale_to(read_image(world / "first.png"), max(run.plan.sizes[0])))
+    painting = extended(to_tensor(scale_to(read_image(world / "first.png"), max(run.plan.sizes[0]))))
     found, target = (
         Moments(*(part / count for part in sums(features, cross=style_loss != "moments")))
         for image in (run.values, painting)
@@ -705,3 +716,36 @@ def test_a_command_asked_to_stop_saves_and_goes_on(painter: Painter) -> None:
     assert "stopped; run the same command to continue" in rest
     assert (painter.folder / "a.png.state").exists()
     assert not (painter.folder / "a.png").exists()
+
+
+def test_every_pixel_is_seen_whatever_the_size(painter: Painter) -> None:
+    """Deep layers leave out what is beyond the last whole square of their grid, which was painted at will."""
+    run = Run(painter.config(size=47, content_layers=("relu3_1",), style_weight=0.0, tv_weight=0.0))
+    run.begin()
+    height, width = run.plan.sizes[-1]
+    assert width == 47
+    assert run.values.shape == (1, 3, -(-height // 16) * 16, 48)
+    torch.testing.assert_close(run.values[..., 47], run.values[..., 45])
+    _, gradient = run.objective(torch.rand_like(run.values))
+    pull = gradient.abs().mean((0, 1, 2))
+    assert pull[44:47].mean() > 0.3 * pull[8:40].mean()
+    assert run.pixels().shape == (height, width, 3)
+
+
+@pytest.mark.parametrize(("scale", "side"), [(0.75, 48), (1.5, 96), (4.0, 100)])
+def test_small_paintings_are_enlarged_up_to_twice(
+    painter: Painter, monkeypatch: pytest.MonkeyPatch, scale: float, side: int
+) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 50, 3), np.uint8)).save(painter.folder / "small.png")
+    run = Run(painter.config(paintings=(str(painter.folder / "small.png"),), style_scale=scale))
+    seen = list[int]()
+
+    def spy(image: Pixels, size: int) -> Pixels:
+        seen.append(size)
+        return scale_to(image, size)
+
+    monkeypatch.setattr(sys.modules["impasto.optimize"], "scale_to", spy)
+    run.place = len(run.plan.sizes) - 1
+    run.values = run.beginning()
+    run.enter()
+    assert seen == [side]

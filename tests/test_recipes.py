@@ -57,6 +57,14 @@ def test_a_stylised_picture_is_made_again_from_its_file(colors: Path, suffix: st
     assert str(colors.parent) not in json.dumps(recipe)
 
 
+def test_a_picture_made_with_the_package_s_loss_network_is_made_again() -> None:
+    small = ("--size", 48, "--min-size", 48, "--first-iterations", 3)
+    run("optimize", "photo.png", "painting.png", "-o", "one.png", *small)
+    assert read_recipe(Path("one.png"))["settings"]["loss_network"] == ["vgg19-compact"]
+    run("redo", "one.png", "-o", "two.png")
+    np.testing.assert_array_equal(read_image("one.png"), read_image("two.png"))
+
+
 def test_an_optimised_picture_is_made_again_from_its_file(tmp_path: Path) -> None:
     loss_network(tmp_path / "vgg.safetensors", "3_1")
     small = ("--size", 48, "--min-size", 48, "--first-iterations", 5, "--content-layers", "relu2_1")

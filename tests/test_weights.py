@@ -394,8 +394,21 @@ def test_mat_files_read_as_scipy_reads_them(tmp_path: Path) -> None:
 
 def test_neither_a_name_nor_a_file(tmp_path: Path) -> None:
     for source in ("vgg11", tmp_path, tmp_path / "none.pth"):
-        with pytest.raises(WeightsError, match="neither a file nor one of vgg16, vgg19, vgg19-small16x"):
+        with pytest.raises(WeightsError, match="neither a file nor one of vgg19-compact, vgg16, vgg19, vgg19-small16x"):
             load_loss_network(source)
+
+
+def test_the_package_has_a_loss_network_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMPASTO_CACHE", str(tmp_path))
+    file = weights.locate("vgg19-compact")
+    assert file.stat().st_size < 2.5e6
+    network = load_loss_network("vgg19-compact", thin=False)
+    assert network.compressed
+    image = torch.rand(1, 3, 64, 48)
+    firsts = [f"relu{block}_1" for block in range(1, 6)]
+    widths = {k: v.shape[1] for k, v in network(image, firsts).items()}
+    assert widths == dict(zip(firsts, (64, 128, 256, 512, 512), strict=True))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_name_takes_safetensors_from_the_cache_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ class TrainConfig:
     """Layers of the style loss, each with an optional weight."""
     absolute: bool = False
     """Use Johnson's absolute losses, whose weights depend on painting and network, in place of relative ones."""
-    loss_network: tuple[str, ...] = ("vgg19-small16x",)
+    loss_network: tuple[str, ...] = ("vgg19-compact",)
     """Names or files of loss networks; a layer is taken from the first that has it."""
     pooling: Literal["max", "avg"] = "max"
     """Pooling of the loss network."""
@@ -258,7 +258,7 @@ class OptimizeConfig:
 
     content_weight: float = 1.0
     """Weight of the content loss."""
-    style_weight: float = 8.0
+    style_weight: float = 60.0
     """Weight of the style loss."""
     tv_weight: float = 0.02
     """Weight of the total variation, relative to the photo's own."""
@@ -270,7 +270,7 @@ class OptimizeConfig:
     """Statistics that are compared: Gram matrices, means and deviations, or means and covariances (2-Wasserstein)."""
     style_scale: float = 1.0
     """Long side of the paintings over that of the picture; more gives broader strokes. None is enlarged."""
-    loss_network: tuple[str, ...] = ("vgg19-small16x",)
+    loss_network: tuple[str, ...] = ("vgg19-compact",)
     """Names or files of loss networks; a layer is taken from the first that has it."""
     pooling: Literal["max", "avg"] = "max"
     """Pooling of the loss network."""

@@ -30,13 +30,13 @@ from impasto.files import atomic_write
 from impasto.images import Picture, Pixels, check_writable, read_image, read_mask, read_picture, resize, write_image
 from impasto.lbfgs import LBFGS
 from impasto.networks.vgg import LossNetwork
-from impasto.networks.weights import ASSETS, load_loss_network, locate
+from impasto.networks.weights import NAMES, load_loss_network, locate
 from impasto.objective import Losses, Objective, Target, margin, moments_of
 from impasto.recipes import hash_of, make_recipe, with_recipe
 from impasto.statistics import Moments
 from impasto.stylize import resize_mask
 from impasto.targets import NARROWEST, scale_to, to_tensor
-from impasto.tiles import tiles
+from impasto.tiles import GRID, tiles
 
 GROWTH = math.sqrt(2)
 """Of the size, from one to the next."""
@@ -44,8 +44,10 @@ HISTORY = 10
 """Steps that L-BFGS remembers, where memory allows."""
 SAVE_SECONDS, SAVE_SHARE = 30.0, 0.1
 """Between states that are saved, at least, and share of the time that saving may take."""
-ASTRAY, SLACK = 4.0, 0.01
-"""Loss over the lowest at a size, and beyond that, at which L-BFGS returns there and forgets what led it away."""
+ASTRAY, SLACK = 4.0, 0.002
+"""Loss over the lowest at a size, and beyond that, of the weights' sum, at which L-BFGS returns to it and forgets."""
+ENLARGED = 2
+"""Times that a small painting is enlarged at most; beyond that its strokes would be broader but blurred."""
 PROBE = 192
 """Side in pixels of the picture on which time and memory are measured."""
 STATE = 1
@@ -169,7 +171,7 @@ def files_of(config: OptimizeConfig) -> list[Path]:
     """Files that a run reads."""
     texts = [PaintingText.parse(text) for text in config.paintings]
     init = [config.init] if config.init not in STARTS and Path(config.init).is_file() else []
-    networks = [source for source in config.loss_network if source not in ASSETS and Path(source).is_file()]
+    networks = [source for source in config.loss_network if source not in NAMES and Path(source).is_file()]
     return [config.photo, *map(Path, (*(path for text in texts for path in text.files), *init, *networks))]
 
 
@@ -177,7 +179,7 @@ def check_files(config: OptimizeConfig) -> None:
     """Raise a ValueError for a file that would be written over, or whose bare name means something else."""
     previews = re.compile(rf"{re.escape(config.output.stem)}-\d{{6,}}\.png")
     for path in files_of(config):
-        if path.name in (*STARTS, *ASSETS):
+        if path.name in (*STARTS, *NAMES):
             raise ValueError(f"{path} has the name of a setting's value; rename it, so that the recipe can tell them")
         beside = path.resolve().parent == config.output.resolve().parent
         preview = config.save_every and beside and previews.fullmatch(path.name)
@@ -202,7 +204,7 @@ def recipe_of(config: OptimizeConfig, plan: Plan) -> dict[str, Any]:
 
 def changed_networks(recipe: Mapping[str, Any], config: OptimizeConfig) -> list[str]:
     """Loss networks that a recipe calls by name and that are not the same here."""
-    named = [name for name in config.loss_network if name in ASSETS]
+    named = [name for name in config.loss_network if name in NAMES]
     return [name for name in named if hash_of(locate(name)) != recipe.get("networks", {}).get(name)]
 
 
@@ -216,7 +218,7 @@ def config_of(recipe: Mapping[str, Any], files: Mapping[str, Path], output: Path
     try:
         paintings = (PaintingText.parse(text, files.__contains__) for text in given.pop("paintings"))
         settings: dict[str, Any] = {"paintings": tuple(str(text.named(path)) for text in paintings)}
-        settings["loss_network"] = tuple(k if k in ASSETS else path(k) for k in given.pop("loss_network"))
+        settings["loss_network"] = tuple(k if k in NAMES else path(k) for k in given.pop("loss_network"))
         settings["init"] = init if (init := given.pop("init")) in STARTS else path(init)
         settings["photo"] = Path(path(given.pop("photo")))
         kinds = {f.name: type(f.default) for f in fields(OptimizeConfig) if f.name not in {"output", *LEFT_OUT}}
@@ -360,15 +362,16 @@ class Run:
         """Continue from the state, if there is one and it is wanted, else start; says which."""
         if event := self.resume():
             return event
-        self.values = self.beginning()
+        self.values = extended(self.beginning())
         self.enter()
         return ""
 
     def enter(self) -> None:
         """Make ready for a size: its objective and optimiser."""
         size = self.plan.sizes[self.place]
-        photo = to_tensor(resize(self.photo.pixels, size)).to(self.device)
+        photo = extended(to_tensor(resize(self.photo.pixels, size)).to(self.device))
         masks = {id(p.mask): as_mask(p.mask, size, self.device) for p in self.paintings}
+        masks = {key: None if mask is None else extended(mask[None])[0] for key, mask in masks.items()}
         targets = [self.target(painting, masks[id(painting.mask)], size) for painting in self.paintings]
         self.objective = Objective(
             self.network, self.config, photo, targets, self.layers, side=self.plan.side, dtype=self.dtype
@@ -390,10 +393,11 @@ class Run:
 
     def target(self, painting: Painting, mask: Tensor | None, size: tuple[int, int]) -> Target:
         """What a painting asks of a picture of a size, where its mask (H, W) shows."""
-        side = min(round(self.config.style_scale * max(size)), max(painting.pixels.shape[:2]))
+        side = min(round(self.config.style_scale * max(size)), ENLARGED * max(painting.pixels.shape[:2]))
         pixels = scale_to(painting.pixels, side)
         own = as_mask(painting.own_mask, pixels.shape[:2], self.device)
-        moments = self.moments(to_tensor(pixels).to(self.device), own, self.plan.side)
+        own = None if own is None else extended(own[None])[0]
+        moments = self.moments(extended(to_tensor(pixels).to(self.device)), own, self.plan.side)
         return Target(moments, painting.weight, mask)
 
     def step(self) -> OptimizeStep:
@@ -431,7 +435,8 @@ class Run:
         bad = not (math.isfinite(losses.total) and bool(gradient.isfinite().all()))
         if bad and not math.isfinite(self.lowest):
             raise OptimizationError("the loss is not a number from the start; try --precision float32 or other weights")
-        if bad or (self.config.optimizer == "lbfgs" and losses.total > ASTRAY * self.lowest + SLACK):
+        slack = SLACK * (self.config.content_weight + self.config.style_weight)
+        if bad or (self.config.optimizer == "lbfgs" and losses.total > ASTRAY * self.lowest + slack):
             self.values.copy_(self.best)
             self.restart()
             return f"went astray (loss {losses.total:.3g}): back to the best picture, {self.lowest:.3g}"
@@ -459,17 +464,20 @@ class Run:
     def grow(self) -> None:
         """Leave a size, with its picture enlarged to the next one."""
         result = self.result()
+        height, width = self.plan.sizes[self.place]
         self.place, self.iteration = self.place + 1, 0
         if self.place == len(self.plan.sizes):
             self.values = self.best = result
             self.averaged = 0
             return
-        self.values = F.interpolate(result, self.plan.sizes[self.place], mode="bicubic", antialias=False)
+        size, small = self.plan.sizes[self.place], result[:, :, :height, :width]
+        self.values = extended(F.interpolate(small, size, mode="bicubic", antialias=False))
         self.enter()
 
     def pixels(self) -> Pixels:
         """Picture so far as uint8 (H, W, 3), with its colours."""
-        image = self.result()[0].float().clamp(0, 1).mul(255).round().to(torch.uint8)
+        height, width = self.plan.sizes[min(self.place, len(self.plan.sizes) - 1)]
+        image = self.result()[0, :, :height, :width].float().clamp(0, 1).mul(255).round().to(torch.uint8)
         painted = image.permute(1, 2, 0).contiguous().cpu().numpy()
         return keep_colors(painted, resize(self.photo.pixels, painted.shape[:2]), self.config.colors)
 
@@ -642,9 +650,9 @@ def make_plan(
     """Plan for the memory there is, or as it is asked for; raises OptimizationError where memory is too little."""
     budget = (config.memory if config.memory is not None else free_memory(pick_device(config.device)) / 2) * 1e9
     height, width = sizes[-1]
-    pixels = height * width
+    pixels = math.prod(canvas(sizes[-1]))
     picture = 12.0 * pixels  # float32 RGB
-    history, side = config.history or HISTORY, config.tile or max(sizes[-1])
+    history, side = config.history or HISTORY, config.tile or max(canvas(sizes[-1]))
 
     def needed() -> float:
         pictures = 6 + (2 * history if config.optimizer == "lbfgs" else 4)
@@ -663,7 +671,7 @@ def make_plan(
     edge = margin([*layers[0], *layers[1]])
     work = 0.0
     for count, size in zip(iterations, sizes, strict=True):
-        parts = tiles(*size, side, edge)
+        parts = tiles(*canvas(size), side, edge)
         seen = sum((t.window[1] - t.window[0]) * (t.window[3] - t.window[2]) for t in parts)
         work += count * seen * (AGAIN if len(parts) > 1 else 1.0)
     return Plan(tuple(sizes), iterations, side, history, needed() / 1e9, work * cost.seconds)
@@ -711,6 +719,22 @@ def colors_of(paintings: Sequence[Painting]) -> tuple[npt.NDArray[np.float64], n
         second += weight * (colors.T * counts) @ colors
     mean = first / total
     return mean, second / total - np.outer(mean, mean)
+
+
+def extended(image: Tensor) -> Tensor:
+    """An image (N, H, W) or (N, C, H, W), reflected to the right and below to whole squares of the coarsest map.
+
+    What is beyond the last whole square deep layers do not see, and it would be painted at will.
+    """
+    height, width = image.shape[-2:]
+    below, right = (side - length for side, length in zip(canvas((height, width)), (height, width), strict=True))
+    return F.pad(image, (0, right, 0, below), mode="reflect")
+
+
+def canvas(size: Sequence[int]) -> tuple[int, int]:
+    """Height and width of what is painted for a picture of a size."""
+    height, width = (-(-side // GRID) * GRID for side in size)
+    return height, width
 
 
 def as_mask(mask: Pixels | None, size: Sequence[int], device: torch.device) -> Tensor | None:

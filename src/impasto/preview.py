@@ -21,7 +21,7 @@ def preview(
     base: str,
     seconds: float = 75.0,
     side: int = 320,
-    loss_network: tuple[str, ...] = ("vgg19-small16x",),
+    loss_network: tuple[str, ...] = ("vgg19-compact",),
     progress: Progress | None = None,
 ) -> Generator[Step, None, Pixels]:
     """Learn rows for `painting` on crops of `photo` for some seconds: yields the steps, returns the sheet.

@@ -68,7 +68,7 @@ def preview(
     base: str = "palette",
     seconds: float = 75.0,
     side: int = 320,
-    loss_network: tuple[str, ...] = ("vgg19-small16x",),
+    loss_network: tuple[str, ...] = ("vgg19-compact",),
 ) -> int:
     """Show on one photo what a painting will give, before any long training.
 

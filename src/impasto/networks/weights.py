@@ -27,7 +27,10 @@ from impasto.downloads import Asset, Progress, cache_dir, fetch
 from impasto.errors import WeightsError
 from impasto.networks.matlab import read_mat
 from impasto.networks.vgg import CONVS, VGG, conv_names
+from impasto.styles import zoo
 
+COMPACT: Final = "vgg19-compact"
+"""Name of the loss network that is in the package."""
 Convention = Literal["auto", "torchvision", "caffe"]
 
 ASSETS: Final = {
@@ -51,7 +54,9 @@ ASSETS: Final = {
         sha256="9417c34d0d8d621bc6af78be745f1b8d30f5f210efa01e50655c60eb3770816b",
     ),
 }
-"""Loss networks that can be had by name."""
+"""Loss networks that are downloaded by name."""
+NAMES: Final = (COMPACT, *ASSETS)
+"""All that there are by name."""
 
 CAFFE_MEAN: Final = (103.939, 116.779, 123.68)
 """Mean subtracted by Simonyan and Zisserman, BGR in [0, 255]."""
@@ -72,7 +77,7 @@ def load_loss_network(
     thin: bool = True,
     progress: Progress | None = None,
 ) -> VGG:
-    """Load a loss network by name (a key of `ASSETS`; downloaded once) or from a file of one of the kinds above.
+    """Load a loss network by name (one of `NAMES`; but for the first downloaded once), or from a file as above.
 
     `pooling`: ``max`` or ``avg``. `convention`: the input that a file without its own normalisation expects; ``auto``
     takes Oxford's weights (known by their first kernel) and files with Caffe's layer names as ``caffe``, others as
@@ -94,17 +99,19 @@ def load_loss_network(
 
 
 def locate(source: str | Path, progress: Progress | None = None) -> Path:
-    """File of a source of weights; a name's safetensors in the cache goes before its download.
+    """File of a source of weights: the package's own, a name's safetensors in the cache, or its download.
 
     Raises:
         WeightsError: There is no such name or file, or its download failed.
 
     """
+    if source == COMPACT:
+        return zoo() / f"{COMPACT}.safetensors"
     if isinstance(source, str) and source in ASSETS:
         converted = cache_dir() / f"{source}.safetensors"
         return converted if converted.is_file() else fetch(ASSETS[source], progress=progress)
     if not (path := Path(source)).is_file():
-        raise WeightsError(f"there is no loss network {source}: it is neither a file nor one of {', '.join(ASSETS)}")
+        raise WeightsError(f"there is no loss network {source}: it is neither a file nor one of {', '.join(NAMES)}")
     return path
 
 
