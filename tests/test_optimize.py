@@ -744,7 +744,7 @@ def test_small_paintings_are_enlarged_up_to_twice(
         seen.append(size)
         return scale_to(image, size)
 
-    monkeypatch.setattr(sys.modules["impasto.optimize"], "scale_to", spy)
+    monkeypatch.setattr(module, "scale_to", spy)
     run.place = len(run.plan.sizes) - 1
     run.values = run.beginning()
     run.enter()
