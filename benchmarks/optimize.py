@@ -170,9 +170,7 @@ def square(picture: Pixels) -> Pixels:
 def memory(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Peak memory of whole commands at the large sizes alone, a few iterations each."""
     found, painting = dict[str, Any](), folder / "painting.png"
-    write_image(
-        painting, scale_to(read_image(args.paintings[0]), max(MEMORY))
-    )  # none smaller than the picture is taken
+    write_image(painting, scale_to(read_image(args.paintings[0]), max(MEMORY)))  # a small one would take less
     for size, most in MEMORY.items():
         command = [sys.executable, "-m", "impasto", "optimize", str(args.photos[0]), str(painting)]
         command += ["-o", str(folder / "large.png"), "--size", str(size), "--min-size", str(size)]

@@ -732,6 +732,18 @@ def test_every_pixel_is_seen_whatever_the_size(painter: Painter) -> None:
     assert run.pixels().shape == (height, width, 3)
 
 
+def test_only_the_picture_grows_not_what_is_around_it(painter: Painter) -> None:
+    run = Run(painter.config(size=67, min_size=47))
+    run.begin()
+    height, width = run.plan.sizes[0]
+    assert (height, width) == (36, 47)
+    run.best = torch.full_like(run.values, 0.25)
+    run.best[..., height:, :] = run.best[..., width:] = 1.0
+    run.grow()
+    assert run.values.shape[-1] == 80
+    torch.testing.assert_close(run.values, torch.full_like(run.values, 0.25))
+
+
 @pytest.mark.parametrize(("scale", "side"), [(0.75, 48), (1.5, 96), (4.0, 100)])
 def test_small_paintings_are_enlarged_up_to_twice(
     painter: Painter, monkeypatch: pytest.MonkeyPatch, scale: float, side: int
@@ -744,7 +756,7 @@ def test_small_paintings_are_enlarged_up_to_twice(
         seen.append(size)
         return scale_to(image, size)
 
-    monkeypatch.setattr(sys.modules["impasto.optimize"], "scale_to", spy)
+    monkeypatch.setattr(module, "scale_to", spy)
     run.place = len(run.plan.sizes) - 1
     run.values = run.beginning()
     run.enter()

@@ -269,7 +269,8 @@ class OptimizeConfig:
     style_loss: Literal["gram", "moments", "wasserstein"] = "gram"
     """Statistics that are compared: Gram matrices, means and deviations, or means and covariances (2-Wasserstein)."""
     style_scale: float = 1.0
-    """Long side of the paintings over that of the picture; more gives broader strokes. None is enlarged."""
+    """Long side of the paintings over that of the picture; more gives broader strokes. A small one is enlarged up to
+    twice."""
     loss_network: tuple[str, ...] = ("vgg19-compact",)
     """Names or files of loss networks; a layer is taken from the first that has it."""
     pooling: Literal["max", "avg"] = "max"

@@ -44,13 +44,13 @@ HISTORY = 10
 """Steps that L-BFGS remembers, where memory allows."""
 SAVE_SECONDS, SAVE_SHARE = 30.0, 0.1
 """Between states that are saved, at least, and share of the time that saving may take."""
-ASTRAY, SLACK = 4.0, 0.002
+ASTRAY, SLACK = 4.0, 0.0011
 """Loss over the lowest at a size, and beyond that, of the weights' sum, at which L-BFGS returns to it and forgets."""
 ENLARGED = 2
 """Times that a small painting is enlarged at most; beyond that its strokes would be broader but blurred."""
 PROBE = 192
 """Side in pixels of the picture on which time and memory are measured."""
-STATE = 1
+STATE = 2
 """Version of the state file."""
 WORKING = 3
 """Copies of the largest map that are at work beside what is held for the gradient."""
@@ -371,7 +371,6 @@ class Run:
         size = self.plan.sizes[self.place]
         photo = extended(to_tensor(resize(self.photo.pixels, size)).to(self.device))
         masks = {id(p.mask): as_mask(p.mask, size, self.device) for p in self.paintings}
-        masks = {key: None if mask is None else extended(mask[None])[0] for key, mask in masks.items()}
         targets = [self.target(painting, masks[id(painting.mask)], size) for painting in self.paintings]
         self.objective = Objective(
             self.network, self.config, photo, targets, self.layers, side=self.plan.side, dtype=self.dtype
@@ -396,7 +395,6 @@ class Run:
         side = min(round(self.config.style_scale * max(size)), ENLARGED * max(painting.pixels.shape[:2]))
         pixels = scale_to(painting.pixels, side)
         own = as_mask(painting.own_mask, pixels.shape[:2], self.device)
-        own = None if own is None else extended(own[None])[0]
         moments = self.moments(extended(to_tensor(pixels).to(self.device)), own, self.plan.side)
         return Target(moments, painting.weight, mask)
 
@@ -722,7 +720,7 @@ def colors_of(paintings: Sequence[Painting]) -> tuple[npt.NDArray[np.float64], n
 
 
 def extended(image: Tensor) -> Tensor:
-    """An image (N, H, W) or (N, C, H, W), reflected to the right and below to whole squares of the coarsest map.
+    """An image (N, C, H, W), reflected to the right and below to whole squares of the coarsest map.
 
     What is beyond the last whole square deep layers do not see, and it would be painted at will.
     """
@@ -738,11 +736,11 @@ def canvas(size: Sequence[int]) -> tuple[int, int]:
 
 
 def as_mask(mask: Pixels | None, size: Sequence[int], device: torch.device) -> Tensor | None:
-    """Mask (H, W) in [0, 1] of a size."""
+    """Mask (H, W) in [0, 1] for a picture of a size, `extended` as that is."""
     if mask is None:
         return None
     values = torch.from_numpy(mask.astype(np.float32) / 255)[None, None]
-    return F.interpolate(values, size=tuple(size), mode="bilinear", antialias=True)[0, 0].to(device)
+    return extended(F.interpolate(values, size=tuple(size), mode="bilinear", antialias=True))[0, 0].to(device)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
