@@ -15,6 +15,8 @@ from impasto.statistics import GramDistance, Moments, SquaredDistance, positions
 
 TINY = 1e-12
 """Keeps the relative losses of an all-black target finite."""
+OWN = 0.75
+"""Part that an image's own size has in what its content loss is relative to; the rest is the batch's mean."""
 
 Features = Mapping[str, Tensor]
 Weights = Mapping[str, float]
@@ -45,7 +47,7 @@ def total_variation(image: Tensor) -> Tensor:
 def distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:
     """Squared distance of two feature maps, an image at a time, relative or over C H W.
 
-    Relative to the geometric mean of the target's own square and the batch's mean: over its own a crop of empty sky,
+    Relative to a geometric mean of the target's own square and the batch's mean: over its own a crop of empty sky,
     whose features are next to nothing, would outweigh all others and stay unpainted; over the batch's it would be
     painted at will.
     """
@@ -53,7 +55,7 @@ def distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:
     if not relative:
         return excess / target[0].numel()
     own = squares(target)
-    return excess / ((own * own.mean()).sqrt() + TINY)
+    return excess / (own**OWN * own.mean() ** (1 - OWN) + TINY)
 
 
 def gram_distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:
