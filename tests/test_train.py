@@ -756,13 +756,14 @@ def test_figures_of_every_style_come_with_the_samples(
 
 
 def test_paintings_stay_on_photos_that_move_where_that_has_a_weight(trainer: Trainer) -> None:
-    settings: dict[str, Any] = {"architecture": "StyleNet", "steps": 40, "learning_rate": 0.02, "image_size": (48,)}
-    plain, steady = (trainer.run(f"w{w}", stability_weight=w, **settings) for w in (1e-9, 3.0))
+    settings: dict[str, Any] = {"architecture": "StyleNet", "steps": 40, "learning_rate": 0.005, "image_size": (48,)}
+    settings["content_weight"] = 0.1
+    plain, steady = (trainer.run(f"w{w}", stability_weight=w, **settings) for w in (1e-9, 30.0))
     free, held = (sum(step.instability for step in steps[-10:]) for steps in (plain, steady))
-    assert 0 < held < 0.8 * free
+    assert 0 < held < 0.3 * free
     assert all(step.instability == 0 for step in trainer.run("none", steps=2))
-    assert trainer.run("whole", stop=5, stability_weight=3.0, **settings)[-1].instability == steady[4].instability
-    again = trainer.run("whole", stop=9, stability_weight=3.0, **settings)
+    assert trainer.run("whole", stop=5, stability_weight=30.0, **settings)[-1].instability == steady[4].instability
+    again = trainer.run("whole", stop=9, stability_weight=30.0, **settings)
     assert again[-1].instability == steady[again[-1].step - 1].instability
 
 
@@ -825,7 +826,7 @@ def test_a_palette_is_written_and_paints_each_of_its_styles(
 
 def test_a_style_that_lags_weighs_more(trainer: Trainer, paintings: tuple[Path, ...]) -> None:
     run = Run(trainer.config(**of_a_palette(paintings, content_weight=0.0, tv_weight=0.0, style_weight=(1.0,))))
-    losses = {name: torch.tensor([2.0, 2.0]) for name in ("content", "style", "tv")}
+    losses = {name: torch.tensor([2.0, 2.0]) for name in ("content", "style", "tv", "instability")}
     run.style_losses = torch.tensor([3.0, 1.0])
     styles = [run.total(losses, torch.tensor([i, i])).item() for i in range(2)]
     assert styles == pytest.approx([2 * 1.5**0.5, 2 * 0.5**0.5])
