@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from impasto.config import OptimizeConfig
+from impasto.devices import keep_memory
 from impasto.images import fit, read_image, resize, write_image
 from impasto.optimize import Run, optimize
 from impasto.sheets import draw
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, required=True, help="folder for the sheets of pictures")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
+    keep_memory()  # as the command does, for both of what is compared
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for name in args.names or MEASUREMENTS:
         about = {"machine": machine(), "command": ran(), "loss_network": Path(args.loss_network).name}

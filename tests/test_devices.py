@@ -1,0 +1,31 @@
+"""Where PyTorch computes, and what the process does with memory."""
+
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from impasto.devices import keep_memory
+if sys.argv[1] == "keep":
+    assert keep_memory()
+def step():
+    arrays = [np.ones(3_000_000) for _ in range(4)]
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's C library")
+def test_memory_that_is_kept_is_not_cleared_again() -> None:
+    kept, given_back = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("keep", "no")
+    )
+    assert kept < given_back / 10
