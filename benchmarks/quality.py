@@ -49,6 +49,8 @@ PRECISIONS = (torch.float32, torch.bfloat16)
 STARTS = ("noise", "photo")
 """Of L-BFGS: noise, as Johnson et al. did, or the photo, from which it is sooner there."""
 DISTANCES = ("content", "style", *(f"energy_{period}" for period in PERIODS))
+WORST = 5
+"""Photos of the largest content distance, most of hardly anything; figures without them are told too."""
 CURVE_PHOTOS = 5
 
 
@@ -93,7 +95,11 @@ def distances(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
             rows[name].append([*judge.distances(painted, seen, painting), *grids])
     found = {}
     for name, values in rows.items():
-        found[name] = dict(zip(DISTANCES, np.mean(values, 0).round(4).tolist(), strict=True))
+        table = np.array(values)
+        found[name] = dict(zip(DISTANCES, table.mean(0).round(4).tolist(), strict=True))
+        most = table[np.argsort(table[:, 0])[: max(1, len(table) - WORST)]]
+        for key, rest in (("median", np.median(table, 0)), (f"without_{WORST}", most.mean(0))):
+            found[name] |= {f"{what}_{key}": round(float(rest[i]), 4) for i, what in enumerate(DISTANCES[:2])}
         if name in PUBLISHED:
             found[name] |= dict(zip(("published_content", "published_style"), PUBLISHED[name], strict=True))
         print(name, found[name], flush=True)
