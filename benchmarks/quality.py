@@ -68,8 +68,11 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=ITERATIONS[-1], help="of L-BFGS at most")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="what L-BFGS begins with")
     parser.add_argument("--count", type=int, default=10, help="of the objective's photos")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    keep_memory()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for name in args.names or ("distances", "curves", "sliders"):
         about = {"machine": machine(), "command": ran(), "palette": args.palette.name}
@@ -275,6 +278,4 @@ MEASUREMENTS = {"distances": distances, "curves": curves, "sliders": sliders, "o
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
-    keep_memory()
     main()
