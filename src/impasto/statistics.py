@@ -105,3 +105,25 @@ def sums(features: Tensor, weights: Tensor | None = None, *, cross: bool = True)
         return weighted.float().sum(0), (weighted * f).float().sum(0)
     second = gram(features)[0].float() * len(f) if weights is None and len(f) else weighted.T @ f
     return weighted.float().sum(0), second.float()
+
+
+LEAST = 1e-5
+"""Deviation of features below which they are taken for flat, and not divided by it."""
+
+
+def mean_deviation(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and standard deviations of the channels of features (N, C, H, W): (N, C) each, float32."""
+    f = features.float()
+    mean = f.mean((2, 3))
+    return mean, (f - mean[:, :, None, None]).square().mean((2, 3)).sqrt()
+
+
+def adain(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Features (N, C, H, W) with other means and deviations (1 or N, C), in float32 (Huang & Belongie 2017).
+
+    A channel without any deviation has none to be stretched, and becomes its new mean.
+    """
+    own_mean, own_deviation = mean_deviation(features)
+    scale = deviation / own_deviation.clamp_min(LEAST)
+    shift = mean - scale * own_mean
+    return features.float() * scale[:, :, None, None] + shift[:, :, None, None]
