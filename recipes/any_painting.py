@@ -1,8 +1,9 @@
 """Trains what paints after any painting: ``python recipes/any_painting.py --help``; interrupted, it continues.
 
-``adain`` is the decoder from relu4_1 (Huang & Belongie 2017): content and style losses. ``wct1`` to ``wct5`` are those of
-Li et al. 2017, which learn to undo the encoder and never see a style. The encoder is `vgg19-compact`, and
-stays as it is.
+``adain`` is the decoder from relu4_1 (Huang & Belongie 2017): content and style losses. ``wct1`` to ``wct5`` are those
+of Li et al. 2017, which learn to undo the encoder and never see a style. ``rows`` is a palette whose rows a network makes
+of a painting's statistics (Ghiasi et al. 2017), from the built-in palette. The encoder is `vgg19-compact`, and stays as
+it is.
 
 Departures: losses are relative, and the style loss has Gram matrices beside means and deviations, since a small
 encoder's are pleased too easily by the latter alone; some photos are painted at part of the strength, some not at
@@ -18,29 +19,36 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from impasto.export import load_trainable
 from impasto.files import atomic_write
 from impasto.images import Pixels, fit, read_image
-from impasto.losses import TINY, distance, gram_distance
+from impasto.losses import TINY, distance, gram_distance, total_variation
 from impasto.muon import optimizers, set_rate
 from impasto.networks.autoencoder import Decoder, encoder
+from impasto.networks.engines import NARROW, RowNet, describe
+from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.weights import COMPACT, load_loss_network
 from impasto.photos import Crops, Photo, Prefetch, find_photos, permutation
-from impasto.statistics import adain, gram, mean_deviation
+from impasto.statistics import adain, correlation, gram, mean_covariance, mean_deviation, squares
+from impasto.styles import zoo
 from impasto.targets import to_tensor
+from impasto.train import channels_last
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 HELD_OUT = 6
 """One of so many paintings of a second folder is for judging alone, as of `vgg19-compact`."""
-STEPS = {"adain": 12000} | {f"wct{level}": 6000 for level in range(1, 6)}
+STEPS = {"adain": 12000, "rows": 12000} | {f"wct{level}": 6000 for level in range(1, 6)}
 RATE, WARM_UP, AVERAGE = 1.5e-3, 100, 0.999
-STYLE_WEIGHT = 10.0
+STYLE_WEIGHT, TV_WEIGHT = 10.0, 0.02
+CONTENT = ("relu3_1", "relu4_1")
+FLAT = 1e-4
+"""Total variation of a painting of hardly one colour, which a flatter one's is taken for."""
 BATCHES = ((8, 128), (8, 128), (4, 192))
 """Crops a step and their size, for equal parts of a run."""
 STYLE_SIDE, SMALLEST, LARGEST = 1.25, 192, 640
@@ -49,7 +57,8 @@ OTHER_COLORS, PHOTOS_TOO = 0.6, 0.15
 """Shares of the paintings that get other colours, and in whose place is a photo."""
 
 Losses = Mapping[str, Tensor]
-Objective = Callable[[Tensor, Tensor, np.random.Generator], Losses]
+Objective = Callable[[Tensor, Tensor, Tensor], Losses]
+"""Of photos and paintings (N, 3, H, W) and strengths (N,)."""
 
 
 def main() -> None:
@@ -57,7 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train what paints after any painting.")
     parser.add_argument("part", choices=[*STEPS])
     parser.add_argument("--photos", type=Path, required=True, help="folder")
-    parser.add_argument("--paintings", nargs="+", type=Path, required=True, help="folders; of the second some are held out")
+    parser.add_argument(
+        "--paintings", nargs="+", type=Path, required=True, help="folders; of the second some are held out"
+    )
     parser.add_argument("--runs", type=Path, required=True, help="folder of checkpoints")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, default=1)
@@ -90,8 +101,7 @@ def adain_objective(net: nn.Module) -> Objective:
     """Content and style losses of a decoder from relu4_1."""
     eyes = Eyes()
 
-    def losses(photo: Tensor, painting: Tensor, rng: np.random.Generator) -> Losses:
-        strength = torch.from_numpy(strengths(len(photo), rng))
+    def losses(photo: Tensor, painting: Tensor, strength: Tensor) -> Losses:
         with torch.no_grad():
             own, wanted = eyes(photo), eyes(painting)
             target = own["relu4_1"].float()
@@ -104,10 +114,8 @@ def adain_objective(net: nn.Module) -> Objective:
         found = eyes(image)
         style = [moments_distance(mean_deviation(found[k]), moments[k]) for k in LAYERS[:4]]
         wide = eyes.wide(found)
-        gram_losses = [
-            gram_distance(wide[k], torch.lerp(grams[0][k], grams[1][k], strength[:, None, None]), relative=True)
-            for k in LAYERS
-        ]
+        mixtures = {k: torch.lerp(grams[0][k], grams[1][k], strength[:, None, None]) for k in LAYERS}
+        gram_losses = [style_distance(wide[k], mixtures[k]) for k in LAYERS]
         content = distance(found["relu4_1"], target.to(torch.bfloat16), relative=True)
         return {
             "content": content.mean(),
@@ -119,15 +127,66 @@ def adain_objective(net: nn.Module) -> Objective:
     return losses
 
 
-def strengths(count: int, rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
+def rows_objective(net: RowNet) -> Objective:
+    """Content, style and total-variation losses of a network whose rows are made of statistics."""
+    eyes = Eyes()
+
+    def losses(photo: Tensor, painting: Tensor, strength: Tensor) -> Losses:
+        style = torch.cat([1 - strength[:, None], torch.diag(strength)], 1)
+        with torch.no_grad():
+            own, wanted = eyes(photo), eyes(painting)
+            targets = eyes.wide(own)
+            grams = {k: gram(v).float() for k, v in eyes.wide(wanted).items()}
+            mixtures = {k: torch.lerp(gram(targets[k]).float(), grams[k], strength[:, None, None]) for k in LAYERS}
+            variation = torch.lerp(total_variation(photo), total_variation(painting), strength) + FLAT
+        rows = net.rows(describe(statistics_of(wanted)))
+        with torch.autocast("cpu", torch.bfloat16):
+            image = net.paint(photo, style, rows)
+        found = eyes.wide(eyes(image))
+        content = [distance(found[k], targets[k], relative=True) for k in CONTENT]
+        return {
+            "content": torch.stack(content).mean(),
+            "style": STYLE_WEIGHT * torch.stack([style_distance(found[k], mixtures[k]) for k in LAYERS]).mean(),
+            "tv": TV_WEIGHT * (total_variation(image) / variation).mean(),
+        }
+
+    return losses
+
+
+def statistics_of(features: Mapping[str, Tensor]) -> list[Tensor]:
+    """The inputs of a `RowNet`, of features by layer."""
+    made: dict[str, Tensor] = {}
+    for level, value in enumerate((features[k] for k in LAYERS), 1):
+        mean, covariance = mean_covariance(value)
+        deviation, matrix = correlation(covariance)
+        made |= {f"mean{level}": mean, f"deviation{level}": deviation, f"correlation{level}": matrix}
+    return [made[name] for name in RowNet.inputs]
+
+
+@torch.no_grad()
+def begin_rows(net: RowNet, paintings: "Paintings") -> None:
+    """Start with the shared weights of the built-in palette, the mean of its rows, and descriptions of unit spread."""
+    palette = load_trainable((zoo() / "palette.onnx").read_bytes(), "palette")
+    assert isinstance(palette, StyleNet)
+    rows = tables(palette)
+    net.net.load_state_dict({k: v for k, v in palette.state_dict().items() if k not in rows}, strict=False)
+    eyes = Eyes()
+    seen = [to_tensor(paintings.batch(step, 8 * step, 8, 160)) for step in range(40)]
+    found = torch.cat([describe(statistics_of(eyes(batch))) for batch in seen])
+    net.center.copy_(found.mean(0))
+    net.spread.copy_(found.std(0).clamp_min(NARROW))
+    net.last.bias.copy_(torch.cat([table.mean(0) for table in rows.values()]))
+    net.last.weight.mul_(0.3)
+
+
+def strengths(count: int, rng: np.random.Generator) -> Tensor:
     """Most at full strength, an eighth not painted at all, an eighth between."""
     drawn = rng.random((2, count))
-    return np.where(drawn[0] < 0.75, 1.0, np.where(drawn[0] < 0.875, 0.0, drawn[1])).astype(np.float32)
+    made = np.where(drawn[0] < 0.75, 1.0, np.where(drawn[0] < 0.875, 0.0, drawn[1]))
+    return torch.from_numpy(made.astype(np.float32))
 
 
-def mixed(
-    ones: tuple[Tensor, Tensor], others: tuple[Tensor, Tensor], strength: Tensor
-) -> tuple[Tensor, Tensor]:
+def mixed(ones: tuple[Tensor, Tensor], others: tuple[Tensor, Tensor], strength: Tensor) -> tuple[Tensor, Tensor]:
     """Means and deviations (N, C) between two, by shares (N,)."""
     a, b = (torch.lerp(x, y, strength[:, None]) for x, y in zip(ones, others, strict=True))
     return a, b
@@ -135,8 +194,22 @@ def mixed(
 
 def moments_distance(found: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]) -> Tensor:
     """Relative distance of means and deviations (N, C): (N,)."""
-    excess = sum((a - b).square().sum(1) for a, b in zip(found, target, strict=True))
-    return excess / (sum(b.square().sum(1) for b in target) + TINY)
+    a, b = torch.cat(found, 1), torch.cat(target, 1)
+    return squares(a - b) / size_of(b)
+
+
+def style_distance(features: Tensor, target: Tensor) -> Tensor:
+    """Relative distance of the Gram matrices of features (N, C, H, W) to others (N, C, C): (N,)."""
+    return gram_distance(features, target, relative=False) * target.shape[1] ** 2 / size_of(target)
+
+
+def size_of(target: Tensor) -> Tensor:
+    """What a distance to a painting's statistics is relative to: half their own square, half the batch's.
+
+    Of a black crop there is next to nothing, and relative to that its loss was a thousand times the others'.
+    """
+    own = squares(target)
+    return (own * own.mean() + TINY).sqrt()
 
 
 def photo_loss(image: Tensor, photo: Tensor, weights: Tensor) -> Tensor:
@@ -151,7 +224,7 @@ def wct_objective(net: nn.Module, level: int) -> Objective:
     """Reconstruction, of pixels and features, of a decoder from relu<level>_1."""
     eyes, layer = Eyes(), f"relu{level}_1"
 
-    def losses(photo: Tensor, painting: Tensor, rng: np.random.Generator) -> Losses:
+    def losses(photo: Tensor, painting: Tensor, _: Tensor) -> Losses:
         side = photo.shape[2]
         picture = torch.cat([photo[: len(photo) * 3 // 4], painting[len(photo) * 3 // 4 :, :, :side, :side]])
         with torch.no_grad():
@@ -167,11 +240,15 @@ def wct_objective(net: nn.Module, level: int) -> Objective:
     return losses
 
 
-def begin(part: str) -> tuple[nn.Module, Objective]:
+def begin(part: str, paintings: "Paintings") -> tuple[nn.Module, Objective]:
     """An untrained network, and what it is trained to do."""
     torch.manual_seed(0)
+    if part == "rows":
+        rows = channels_last(RowNet())
+        begin_rows(rows, paintings)
+        return rows, rows_objective(rows)
     level = 4 if part == "adain" else int(part[-1])
-    net: nn.Module = Decoder(level).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = channels_last(Decoder(level))
     return net, adain_objective(net) if part == "adain" else wct_objective(net, level)
 
 
@@ -221,7 +298,7 @@ class Paintings:
 
 
 def recolored(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """A picture in other colours: hues turned about grey, of another strength, contrast and lightness, some inverted."""
+    """A picture in other colours: hues turned about grey, of other strength, contrast and lightness, some inverted."""
     angle, chroma, contrast = rng.uniform(-np.pi, np.pi), rng.uniform(0.2, 1.6), rng.uniform(0.6, 1.3)
     grey = np.full((3, 3), 1 / 3)
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)  # turns about grey by a right angle
@@ -241,7 +318,8 @@ def train(args: argparse.Namespace) -> None:
     folders = [find_photos(folder) for folder in args.paintings]
     seen = [p for i, folder in enumerate(folders) for j, p in enumerate(folder) if i == 0 or j % HELD_OUT]
     photos = find_photos(args.photos)
-    net, objective = begin(args.part)
+    paintings = Paintings(seen, photos)
+    net, objective = begin(args.part, paintings)
     average = copy.deepcopy(net)
     optimisers = optimizers(net, RATE, args.optimizer)
     step = images = 0
@@ -253,7 +331,6 @@ def train(args: argparse.Namespace) -> None:
         for optimiser, its in zip(optimisers, state["optimizers"], strict=True):
             optimiser.load_state_dict(its)
         step, images = state["step"], state["images"]
-    paintings = Paintings(seen, photos)
     sums: dict[str, float] = {}
     started, begun = time.perf_counter(), step
     with Prefetch(Crops(photos, 3)) as crops:
@@ -261,7 +338,7 @@ def train(args: argparse.Namespace) -> None:
             count, side = BATCHES[step * len(BATCHES) // steps]
             photo = to_tensor(crops.batch(step, images, count, side))
             painting = to_tensor(paintings.batch(step, images, count, int(side * STYLE_SIDE)))
-            losses = objective(photo, painting, np.random.default_rng((13, step)))
+            losses = objective(photo, painting, strengths(count, np.random.default_rng((13, step))))
             net.zero_grad()
             torch.stack([*losses.values()]).sum().backward()
             norm = float(nn.utils.clip_grad_norm_(net.parameters(), 1.0))
@@ -296,8 +373,7 @@ def save(
 @torch.no_grad()
 def move(average: nn.Module, net: nn.Module, share: float) -> None:
     """Move averaged weights towards the current ones."""
-    pairs = zip(average.parameters(), net.parameters(), strict=True)
-    for old, new in pairs:
+    for old, new in zip(average.parameters(), net.parameters(), strict=True):
         old.lerp_(new, share)
 
 

@@ -47,9 +47,7 @@ class Decoder(nn.Module):
         for scale, widths in enumerate(DECODERS[level]):
             for place, outputs in enumerate(widths):
                 doubles = scale > 0 and place == 0
-                layers.append(
-                    ResizeConv(inputs, outputs, 3, "nearest") if doubles else conv(inputs, outputs, 3)
-                )
+                layers.append(ResizeConv(inputs, outputs, 3, "nearest") if doubles else conv(inputs, outputs, 3))
                 inputs = outputs
         self.layers = nn.ModuleList(layers)
         self.output = conv(inputs, 3, 3)
