@@ -1,9 +1,9 @@
 """Trains what paints after any painting: ``python recipes/any_painting.py --help``; interrupted, it continues.
 
 ``adain`` is the decoder from relu4_1 (Huang & Belongie 2017): content and style losses. ``wct1`` to ``wct5`` are those
-of Li et al. 2017, which learn to undo the encoder and never see a style. ``rows`` is a palette whose rows a network makes
-of a painting's statistics (Ghiasi et al. 2017), from the built-in palette. The encoder is `vgg19-compact`, and stays as
-it is.
+of Li et al. 2017, which learn to undo the encoder and never see a style. ``rows`` is a palette whose rows a network
+makes of a painting's statistics (Ghiasi et al. 2017), from the built-in palette. The encoder is `vgg19-compact`, and
+stays as it is.
 
 Departures: losses are relative, and the style loss has Gram matrices beside means and deviations, since a small
 encoder's are pleased too easily by the latter alone; some photos are painted at part of the strength, some not at
@@ -264,7 +264,7 @@ class Paintings:
     def batch(self, step: int, first: int, count: int, side: int) -> Pixels:
         """Crops `first` to `first + count` of the run, of step `step`; those of the next steps are begun."""
         for i in range(4):
-            key = (step + i, first + i * count, count, side)
+            key: tuple[int, ...] = (step + i, first + i * count, count, side)
             if key not in self.pending:
                 self.pending[key] = self.pool.submit(self.crops, *key)
         result = self.pending.pop((step, first, count, side)).result()
@@ -340,7 +340,7 @@ def train(args: argparse.Namespace) -> None:
             painting = to_tensor(paintings.batch(step, images, count, int(side * STYLE_SIDE)))
             losses = objective(photo, painting, strengths(count, np.random.default_rng((13, step))))
             net.zero_grad()
-            torch.stack([*losses.values()]).sum().backward()
+            torch.stack([*losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
             norm = float(nn.utils.clip_grad_norm_(net.parameters(), 1.0))
             if math.isfinite(norm):
                 for optimiser in optimisers:

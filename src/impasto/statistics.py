@@ -126,7 +126,8 @@ def adain(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     own_mean, own_deviation = mean_deviation(features)
     scale = deviation / own_deviation.clamp_min(LEAST)
     shift = mean - scale * own_mean
-    return features.float() * scale[:, :, None, None] + shift[:, :, None, None]
+    painted: Tensor = features.float() * scale[:, :, None, None] + shift[:, :, None, None]
+    return painted
 
 
 EPS = 1e-5
@@ -195,6 +196,5 @@ def wct(features: Tensor, mean: Tensor, coloring: Tensor, *, iterate: bool = Fal
     """
     own_mean, covariance = mean_covariance(features)
     matrix = coloring @ whitening(covariance, iterate=iterate)  # (N, C, C)
-    f = positions(features).float() - own_mean[:, None]
-    painted = f @ matrix.mT + mean[:, None]
-    return painted.mT.reshape(features.shape)
+    shift = mean[:, :, None] - matrix @ own_mean[:, :, None]
+    return (matrix @ features.float().flatten(2) + shift).view(features.shape)

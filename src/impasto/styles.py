@@ -19,7 +19,7 @@ import numpy as np
 
 from impasto.errors import StyleError
 from impasto.images import READ_SUFFIXES, Floats
-from impasto.runtimes import Runtime, load_model, make_runtime
+from impasto.runtimes import PRECISIONS, Runtime, load_model, make_runtime
 
 FORMAT = 1
 """Version of the style file that this program reads and writes."""
@@ -86,6 +86,8 @@ class StyleSpec:
     """Height and width of the image must be multiples of this; callers pad."""
     min_size: int = 8
     """Smallest height and width of the image; callers pad."""
+    precision: str = "auto"
+    """Of the arithmetic, where none is asked for: ``float32`` for a network that less would spoil."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """How it was trained or what it was converted from."""
     format: int = FORMAT
@@ -158,6 +160,8 @@ class StyleSpec:
             raise ValueError("its description names a style twice")
         if len({bool(entry.strokes) for entry in self.entries}) > 1 or (len(self.entries) > 1 and not self.rows):
             raise ValueError("its description lacks the stroke sizes of a style")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"its description asks for an arithmetic that is none of {', '.join(PRECISIONS)}")
         if not all(type(size) is int for size in sizes) or not 1 <= sizes[0] <= 64 or not 1 <= sizes[1] <= 1024:
             raise ValueError(f"its description is out of range (multiple {sizes[0]}, min_size {sizes[1]})")
 
@@ -183,12 +187,15 @@ class Style:
         source: str,
         weights: Mapping[str, float] | None = None,
         runtimes: dict[tuple[str, str], Runtime] | None = None,
+        files: tuple[Path, ...] = (),
     ) -> None:
         self.spec = spec
         self.data = data
         self.source = source
         self.weights = weights if weights is not None else {spec.names[0]: 1.0} if len(spec.names) == 1 else {}
         """Of the file's styles, summing to 1; empty where none of several has been chosen."""
+        self.files = files
+        """Pictures that its entries were made of, where it was made of paintings."""
         self._runtimes = {} if runtimes is None else runtimes
 
     def __repr__(self) -> str:
@@ -207,6 +214,7 @@ class Style:
 
     def runtime(self, device: str = "auto", precision: str = "auto") -> Runtime:
         """Compiled model; raises DeviceError where the device or precision is not to be had."""
+        precision = self.spec.precision if precision == "auto" else precision
         if (device, precision) not in self._runtimes:
             self._runtimes[device, precision] = make_runtime(self.data, device, precision)
         return self._runtimes[device, precision]
@@ -226,7 +234,7 @@ class Style:
             near = difflib.get_close_matches(unknown[0], self.spec.names, n=3, cutoff=0)
             raise StyleError(f"{self.source}: has no style {unknown[0]!r}; did you mean {' or '.join(near)}?")
         shares = {name: weight / total for name, weight in weights.items() if weight}
-        return Style(self.spec, self.data, self.source, shares, self._runtimes)
+        return Style(self.spec, self.data, self.source, shares, self._runtimes, self.files)
 
 
 def read_style(path: str | Path) -> Style:

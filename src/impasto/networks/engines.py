@@ -78,7 +78,7 @@ class AdaINNet(nn.Module):
         """RGB (1, 3, H, W), H and W multiples of 8, and rows -> painted, not clamped."""
         own, shares = Between.shares(style)
         features = self.encoder(image, [layer(4)])[layer(4)]
-        painted = adain(features, shares @ mean, shares @ deviation) + own * features
+        painted = adain(features, (shares @ mean)[None], (shares @ deviation)[None]) + own * features
         return self.between(image, self.decoder(painted), style)  # type: ignore[no-any-return]
 
 
@@ -104,8 +104,8 @@ class WCTNet(nn.Module):
         for place, level in enumerate(self.levels):
             mean, coloring = statistics[2 * place : 2 * place + 2]
             features = self.encoder(x, [layer(level)])[layer(level)]
-            colors = (shares @ coloring.flatten(1)).view(coloring.shape[1:])
-            painted = wct(features, shares @ mean, colors, iterate=True) + own * features
+            colors = (shares @ coloring.flatten(1)).view(1, *coloring.shape[1:])
+            painted = wct(features, (shares @ mean)[None], colors, iterate=True) + own * features
             x = self.decoders[str(level)](painted).clamp(0, 1)
         return self.between(image, x, style)  # type: ignore[no-any-return]
 
