@@ -15,6 +15,7 @@ import numpy as np
 
 from impasto import protobuf
 from impasto.errors import StyleError
+from impasto.files import atomic_write
 from impasto.images import Floats, Pixels, read_image, resize, to_network
 from impasto.runtimes import OpenVINORuntime, load_model
 from impasto.styles import KEY, Style, StyleEntry, StyleSpec, is_name, zoo
@@ -76,6 +77,26 @@ def load_paintings(paintings: Mapping[Path, float], engine: str | None = None) -
     stamps = tuple((path.resolve(), stamp(path)) for path in paintings)
     style = cached(stamps, engine or there[0], stamp(engine_file(engine or there[0])))
     return style.choose(dict(zip(style.spec.names, paintings.values(), strict=True)))
+
+
+def write_style(paintings: Sequence[Path], output: Path, engine: str | None = None) -> StyleSpec:
+    """Write a style file that needs the paintings no more, whole or not at all; of several, a palette.
+
+    Raises:
+        ValueError: There are no paintings, or a painting comes twice, or there is no such engine.
+        StyleError: A file is no picture, the engine is not in this installation, or the file cannot be written.
+        ImageError: A painting cannot be read.
+
+    """
+    if not paintings or len({path.resolve() for path in paintings}) < len(paintings):
+        raise ValueError(f"paintings are {', '.join(map(str, paintings)) or 'none'}; give some, and each only once")
+    style = load_paintings(dict.fromkeys(paintings, 1.0), engine)
+    try:
+        with atomic_write(output) as stream:
+            stream.write(style.data)
+    except OSError as error:
+        raise StyleError(f"{output}: cannot write the style file ({error.strerror})") from error
+    return style.spec
 
 
 def stamp(path: Path) -> tuple[int, ...]:

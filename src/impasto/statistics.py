@@ -172,7 +172,8 @@ def power(matrix: Tensor, exponent: float) -> Tensor:
     """Symmetric powers of positive matrices (N, C, C); what is not positive about them is taken for nothing."""
     values, vectors = torch.linalg.eigh(matrix.double())
     kept = torch.where(values > 0, values, torch.ones_like(values)) ** exponent
-    return ((vectors * torch.where(values > 0, kept, 0.0)[:, None]) @ vectors.mT).to(matrix.dtype)
+    made: Tensor = (vectors * torch.where(values > 0, kept, 0.0)[:, None]) @ vectors.mT
+    return made.to(matrix.dtype)
 
 
 def newton_schulz(matrix: Tensor, iterations: int = 24) -> Tensor:

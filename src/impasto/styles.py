@@ -301,7 +301,7 @@ def find_style(name: str | Path) -> Path:
         return zoo() / str(builtin_styles()[text]["file"])
     if is_builtin_palette(text):
         return zoo() / f"{text}.onnx"
-    if path.suffix.lower() in READ_SUFFIXES and is_file(text):
+    if is_picture(text):
         raise StyleError(f"{path}: a picture, not a style file; learn a style from it with impasto train")
     if is_file(text) or path.suffix.lower() == ".onnx" or len(path.parts) > 1:
         return path
@@ -315,18 +315,24 @@ def is_builtin_palette(name: str) -> bool:
     return Path(name).name == name and is_file(str(zoo() / f"{name}.onnx"))
 
 
-def load_style(name: str | Path) -> Style:
-    """Load a style: a built-in one by name, a style file by path, or a blend, ``candy:0.7,udnie:0.3``.
+def load_style(name: str | Path, *, engine: str | None = None) -> Style:
+    """Load a style: a built-in one by name, a style file or a painting by path, or a blend, ``candy:0.7,udnie:0.3``.
 
     A style of a palette is ``mine.onnx:candy``, or ``palette:candy`` of the built-in one. A file is loaded and compiled
-    once: later calls give the same.
+    once, and a painting encoded once: later calls give the same. `engine`: of paintings, ``rows``, ``adain`` or
+    ``wct``; the best there is unless given.
 
     Raises:
         StyleError: There is no such style, its file cannot be used, or a blend's styles are not in one file.
-        ValueError: A weight is not a number of at least 0, or all are 0.
+        ImageError: A painting cannot be read.
+        ValueError: A weight is not a number of at least 0, or all are 0, or the engine is none.
 
     """
-    if isinstance(name, Path) or (name not in builtin_styles() and is_file(name)):
+    if paintings := paintings_in(name):
+        return load_paintings(paintings, engine)
+    if engine is not None:
+        raise ValueError(f"engine is {engine!r} and style {str(name)!r}; an engine is for paintings, as painting.jpg")
+    if is_alone(name):
         return chosen(load_file(find_style(name)), {})
     parts = [parse_part(part) for part in split_blend(str(name))]
     files = [find_style(source) for source, _, _ in parts]
@@ -343,6 +349,43 @@ def load_style(name: str | Path) -> Style:
         inside = inside or chosen(loaded, {}).name
         weights[inside] = weights.get(inside, 0.0) + weight
     return chosen(loaded, weights)
+
+
+def is_alone(name: str | Path) -> bool:
+    """Whether a style is the path of one file, whatever letters are in it."""
+    return isinstance(name, Path) or (name not in builtin_styles() and is_file(name))
+
+
+def paintings_in(name: str | Path) -> dict[Path, float]:
+    """Paintings of a style by weight, as in ``a.jpg:0.6,b.jpg:0.4``; none where it is of style files.
+
+    Raises:
+        StyleError: It has both.
+
+    """
+    parts = [(str(name), "", 1.0)] if is_alone(name) else [parse_part(part) for part in split_blend(str(name))]
+    shares: dict[Path, float] = {}
+    for source, _, weight in parts:
+        if is_picture(source):
+            shares[Path(source)] = shares.get(Path(source), 0.0) + weight
+    if shares and not all(is_picture(source) for source, _, _ in parts):
+        raise StyleError(
+            f"{name}: paintings are painted by another network than built-in styles and style files, so they cannot "
+            "be blended; a mask for each works: a.jpg@left.png,candy@right.png"
+        )
+    return shares
+
+
+def load_paintings(paintings: Mapping[Path, float], engine: str | None) -> Style:
+    """Style of paintings; see `paintings.load_paintings`."""
+    from impasto import paintings as module  # which imports this one
+
+    return module.load_paintings(paintings, engine)
+
+
+def is_picture(text: str) -> bool:
+    """Whether a text is the path of a picture, by its name."""
+    return Path(text).suffix.lower() in READ_SUFFIXES and is_file(text)
 
 
 def split_blend(text: str) -> list[str]:
