@@ -107,7 +107,7 @@ def sums(features: Tensor, weights: Tensor | None = None, *, cross: bool = True)
     return weighted.float().sum(0), second.float()
 
 
-LEAST = 1e-5
+LEAST = 1e-4
 """Deviation of features below which they are taken for flat, and not divided by it."""
 
 
@@ -125,8 +125,8 @@ def adain(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     """
     own_mean, own_deviation = mean_deviation(features)
     scale = deviation / own_deviation.clamp_min(LEAST)
-    shift = mean - scale * own_mean
-    painted: Tensor = features.float() * scale[:, :, None, None] + shift[:, :, None, None]
+    centered = features.float() - own_mean[:, :, None, None]  # first, or a nearly flat channel becomes rounding errors
+    painted: Tensor = centered * scale[:, :, None, None] + mean[:, :, None, None]
     return painted
 
 
@@ -197,5 +197,5 @@ def wct(features: Tensor, mean: Tensor, coloring: Tensor, *, iterate: bool = Fal
     """
     own_mean, covariance = mean_covariance(features)
     matrix = coloring @ whitening(covariance, iterate=iterate)  # (N, C, C)
-    shift = mean[:, :, None] - matrix @ own_mean[:, :, None]
-    return (matrix @ features.float().flatten(2) + shift).view(features.shape)
+    centered = features.float().flatten(2) - own_mean[:, :, None]
+    return (matrix @ centered + mean[:, :, None]).view(features.shape)
