@@ -180,6 +180,11 @@ def load_network(data: bytes) -> nn.Module:
 
     """
     spec = parse_style(data, "style")
+    if "engine" in spec.recipe:
+        from impasto.engines import load_frozen  # which imports this module
+
+        with translated("style", spec):
+            return load_frozen(spec, stored_weights(data))
     with translated("style", spec):
         net = StyleGraph(for_inference(make_network(spec)))
         fill(net, stored_weights(data), "style", spec)

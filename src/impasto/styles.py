@@ -399,6 +399,11 @@ def split_blend(text: str) -> list[str]:
 
 def parse_part(text: str) -> tuple[str, str, float]:
     """``candy``, ``candy:0.7``, ``file.onnx``, ``palette:candy:0.7`` -> name or file, style in the file, weight."""
+    head, _, tail = text.strip().rpartition(":")
+    if is_picture(text.strip()):
+        return text.strip(), "", 1.0
+    if is_picture(head) and is_number(tail) and 0 <= float(tail) < float("inf"):
+        return head, "", float(tail)
     matched = re.fullmatch(r"(?i)(.+?\.onnx|[^:]*)(?::(.*?))?(?::([^:]*))?", text.strip())
     source, entry, number = matched.groups(default="") if matched else (text, "", "")
     is_palette = source.lower().endswith(".onnx") or is_builtin_palette(source)
