@@ -25,15 +25,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from impasto.engines import export_engine, export_statistics
 from impasto.export import load_trainable
 from impasto.files import atomic_write
 from impasto.images import Pixels, fit, read_image
 from impasto.losses import TINY, distance, gram_distance, total_variation
 from impasto.muon import optimizers, set_rate
 from impasto.networks.autoencoder import Decoder, encoder
-from impasto.networks.engines import NARROW, RowNet, describe
+from impasto.networks.engines import ENGINES, RowNet, WCTNet, describe
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.weights import COMPACT, load_loss_network
+from impasto.paintings import engines_folder
 from impasto.photos import Crops, Photo, Prefetch, find_photos, permutation
 from impasto.statistics import adain, correlation, gram, mean_covariance, mean_deviation, squares
 from impasto.styles import zoo
@@ -46,6 +48,8 @@ HELD_OUT = 6
 STEPS = {"adain": 12000, "rows": 12000} | {f"wct{level}": 6000 for level in range(1, 6)}
 RATE, WARM_UP, AVERAGE = 1.5e-3, 100, 0.999
 STYLE_WEIGHT, TV_WEIGHT = 10.0, 0.02
+LEAST_SPREAD = 0.02
+"""Of a number of a painting's description, which is divided by it: less is rounding."""
 CONTENT = ("relu3_1", "relu4_1")
 FLAT = 1e-4
 """Total variation of a painting of hardly one colour, which a flatter one's is taken for."""
@@ -64,19 +68,30 @@ Objective = Callable[[Tensor, Tensor, Tensor], Losses]
 def main() -> None:
     """Train a part and write its weights."""
     parser = argparse.ArgumentParser(description="Train what paints after any painting.")
-    parser.add_argument("part", choices=[*STEPS])
-    parser.add_argument("--photos", type=Path, required=True, help="folder")
     parser.add_argument(
-        "--paintings", nargs="+", type=Path, required=True, help="folders; of the second some are held out"
+        "part", choices=[*STEPS, "export"], help="export writes the engines that are trained to the end"
+    )
+    parser.add_argument("--photos", type=Path, help="folder")
+    parser.add_argument(
+        "--paintings", nargs="+", type=Path, default=[], help="folders; of the second some are held out"
     )
     parser.add_argument("--runs", type=Path, required=True, help="folder of checkpoints")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--engines", type=Path, default=engines_folder(), help="folder to export to")
+    parser.add_argument(
+        "--unfinished", action="store_true", help="export what is not trained to the end too, to look at"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--optimizer", default="muon", help="muon or adam")
     args = parser.parse_args()
     args.runs.mkdir(parents=True, exist_ok=True)
     # Two threads are slower wherever anything else runs: a weight's gradient in bfloat16 took 70 times as long.
     torch.set_num_threads(args.threads)
+    if args.part == "export":
+        export(args)
+        return
+    if args.photos is None or not args.paintings:
+        parser.error("training needs --photos and --paintings")
     train(args)
 
 
@@ -174,7 +189,7 @@ def begin_rows(net: RowNet, paintings: "Paintings") -> None:
     seen = [to_tensor(paintings.batch(step, 8 * step, 8, 160)) for step in range(40)]
     found = torch.cat([describe(statistics_of(eyes(batch))) for batch in seen])
     net.center.copy_(found.mean(0))
-    net.spread.copy_(found.std(0).clamp_min(NARROW))
+    net.spread.copy_(found.std(0).clamp_min(LEAST_SPREAD))
     net.last.bias.copy_(torch.cat([table.mean(0) for table in rows.values()]))
     net.last.weight.mul_(0.3)
 
@@ -357,6 +372,36 @@ def train(args: argparse.Namespace) -> None:
                 started, begun, sums = time.perf_counter(), step, {}
             if step % 250 == 0 or step == steps:
                 save(checkpoint, net, average, optimisers, step, images)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write the network of the statistics, and each engine all of whose parts are trained."""
+    args.engines.mkdir(parents=True, exist_ok=True)
+    told = [export_statistics(args.engines)]
+    for name, kind in ENGINES.items():
+        net: nn.Module = kind()
+        places = {f"wct{level}": f"decoders.{level}." for level in net.levels} if isinstance(net, WCTNet) else {}
+        places = places or {name: "decoder." if name == "adain" else ""}
+        if any(not trained(args, part) for part in places):
+            print(f"{name} is not written: {', '.join(part for part in places if not trained(args, part))} to train")
+            continue
+        state = net.state_dict()
+        for part, prefix in places.items():
+            weights = torch.load(args.runs / f"{part}.pt", weights_only=True)["average"]
+            state |= {prefix + key: value for key, value in weights.items()}
+        net.load_state_dict(state)
+        told.append(export_engine(name, net.eval().requires_grad_(False), args.engines))
+    for path in told:
+        print(f"{path}  {path.stat().st_size} bytes")
+
+
+def trained(args: argparse.Namespace, part: str) -> bool:
+    """Whether a part has a checkpoint, of the end of its training."""
+    path = args.runs / f"{part}.pt"
+    if not path.exists():
+        return False
+    step: int = torch.load(path, weights_only=True)["step"]
+    return step >= (0 if args.unfinished else args.steps or STEPS[part])
 
 
 def save(

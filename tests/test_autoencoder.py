@@ -20,6 +20,13 @@ def test_the_encoder_has_its_own_narrow_features() -> None:
     assert all((features[layer] >= 0).all() for layer in LAYERS)
 
 
+def test_a_shallow_encoder_is_the_beginning_of_the_deep_one() -> None:
+    image = torch.rand(1, 3, 32, 48)
+    shallow = encoder(3)
+    assert torch.equal(shallow(image, ["relu3_1"])["relu3_1"], encoder()(image, ["relu3_1"])["relu3_1"])
+    assert not any(name.startswith(("conv3_2", "conv4")) for name, _ in shallow.named_parameters())
+
+
 @pytest.mark.parametrize("level", [*DECODERS])
 @pytest.mark.parametrize("size", [(2, 2), (3, 7)])
 def test_a_decoder_gives_the_size_that_was_encoded(level: int, size: tuple[int, int]) -> None:
@@ -55,7 +62,7 @@ def test_a_decoder_learns_to_undo_the_encoder(level: int) -> None:
     for _ in range(60):
         error = (net(features) - picture).square().mean()
         optimizer.zero_grad()
-        error.backward()  # type: ignore[no-untyped-call]
+        error.backward()
         optimizer.step()
         errors.append(error.item())
     assert errors[-1] < 0.1 * errors[0]

@@ -187,7 +187,12 @@ def test_a_style_file_is_no_engine(engines: Path, invert: Path) -> None:
 def test_a_painting_is_encoded_once_and_anew_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
     before = paintings.measure
-    monkeypatch.setattr(paintings, "measure", lambda image: (counted.append(1), before(image))[1])
+
+    def counting(image: Pixels) -> paintings.Statistics:
+        counted.append(1)
+        return before(image)
+
+    monkeypatch.setattr(paintings, "measure", counting)
     first = load_style("red.png")
     assert load_style("red.png").runtime() is first.runtime()
     load_style(Path("red.png").absolute())

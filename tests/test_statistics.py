@@ -28,7 +28,7 @@ def features(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
 
 
 def relative(a: Tensor, b: Tensor) -> float:
-    return ((a - b).norm() / b.norm()).item()
+    return float((a - b).norm() / b.norm())
 
 
 def test_mean_and_deviation_of_known_features() -> None:

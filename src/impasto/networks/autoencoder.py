@@ -26,11 +26,14 @@ DECODERS: Final[dict[int, tuple[tuple[int, ...], ...]]] = {
 """Widths of the decoder from relu<level>_1: of the convolutions at each size of map, small to large."""
 
 
-def encoder() -> VGG:
-    """`vgg19-compact` without its maps to VGG-19's widths."""
+def encoder(level: int = 5) -> VGG:
+    """`vgg19-compact` to relu<level>_1, without its maps to VGG-19's widths."""
     net = load_loss_network(COMPACT)
-    for name in [name for name, _ in net.named_children() if name.startswith("linear")]:
+    last = net.names.index(f"{level}_1")
+    unused = [f"conv{name}" for name in net.names[last + 1 :]]
+    for name in [name for name, _ in net.named_children() if name.startswith("linear") or name in unused]:
         delattr(net, name)
+    net.names = net.names[: last + 1]
     return net
 
 

@@ -18,8 +18,8 @@ from impasto.networks.stylenet import StyleNet, tables
 from impasto.statistics import adain, mean_covariance, wct
 
 LEVELS: Final = (1, 2, 3, 4, 5)
-NARROW: Final = 1e-3
-"""Added to deviations before their logarithm, and the least deviation of a description over all paintings."""
+SMALL: Final = 0.05
+"""Deviation of features from which its logarithm counts: a dead channel's is 0, whatever it is rounded to."""
 
 
 def layer(level: int) -> str:
@@ -70,7 +70,7 @@ class AdaINNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = encoder()
+        self.encoder = encoder(4)
         self.decoder = Decoder(4)
         self.between = Between()
 
@@ -88,7 +88,7 @@ class WCTNet(nn.Module):
     def __init__(self, levels: Sequence[int] = (5, 4, 3, 2, 1)) -> None:
         super().__init__()
         self.levels = tuple(levels)
-        self.encoder = encoder()
+        self.encoder = encoder(max(levels))
         self.decoders = nn.ModuleDict({str(level): Decoder(level) for level in self.levels})
         self.between = Between()
 
@@ -146,7 +146,7 @@ class RowNet(nn.Module):
 def describe(statistics: Sequence[Tensor]) -> Tensor:
     """Statistics of `RowNet.inputs`, (P, ...) each, as one vector a painting, (P, D)."""
     *moments, first, second = statistics
-    logs = [(value + NARROW).log() if i % 2 else value for i, value in enumerate(moments)]
+    logs = [(value / SMALL).log1p() if i % 2 else value for i, value in enumerate(moments)]
     return torch.cat([*logs, upper(first), upper(second)], 1)
 
 
