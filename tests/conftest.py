@@ -177,7 +177,14 @@ def engines(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     (folder / "painting.onnx").write_bytes(color_statistics().SerializeToString())
     for name in ("adain", "wct"):
         model = color_engine()
-        about = {"engine": name, "architecture": "Color", "inputs": ["mean1"], "multiple": 8, "min_size": 16}
+        about = {
+            "engine": name,
+            "architecture": "Color",
+            "arguments": {},
+            "inputs": ["mean1"],
+            "multiple": 8,
+            "min_size": 16,
+        }
         helper.set_model_props(model, {ENGINE_KEY: json.dumps(about | {"precision": "float32"})})
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
     monkeypatch.setattr(paintings, "engines_folder", lambda: folder)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from impasto.errors import StyleError
 from impasto.export import TOLERANCE, store_half, to_onnx
 from impasto.files import atomic_write
-from impasto.networks.engines import ENGINES, LEVELS, PaintingStatistics
+from impasto.networks.engines import ENGINES, LEVELS, PaintingStatistics, WCTNet
 from impasto.networks.rewrite import for_inference
 from impasto.networks.stylenet import TABLES
 from impasto.paintings import ENGINE_KEY, SIZES, STATISTICS, Statistics, engine_style, measure, taken
@@ -73,6 +73,7 @@ def export_engine(name: str, net: nn.Module, folder: Path, *, tolerance: float =
     model = to_onnx(graph, probe, ("image", "style", *inputs), ("stylized",), shapes)
     multiple, least, precision = SHAPES[name]
     about: dict[str, Any] = {"engine": name, "architecture": type(net).__name__, "inputs": inputs}
+    about |= {"arguments": {"levels": net.levels} if isinstance(net, WCTNet) else {}}
     about |= {"multiple": multiple, "min_size": least, "precision": precision}
     helper.set_model_props(model, {ENGINE_KEY: json.dumps(about)})
     data = halved(model)
@@ -139,9 +140,11 @@ def load_frozen(spec: StyleSpec, weights: Mapping[str, Tensor]) -> nn.Module:
 
     """
     kind = {net.__name__: net for net in ENGINES.values()}[spec.architecture]
-    net = for_inference(kind())
+    net = for_inference(kind(**spec.arguments))
     made = Frozen(net, [weights[name] for name in net.inputs])
-    keys = made.graph.load_state_dict(weights, strict=False).missing_keys
-    if missing := [key for key in keys if key.rpartition(".")[2] not in TABLES]:
+    made.graph.load_state_dict(weights, strict=False)
+    every = dict(made.graph.named_parameters(remove_duplicate=False))
+    there = {id(parameter) for name, parameter in every.items() if name in weights}  # a shared one has one name of many
+    if missing := [k for k, v in every.items() if id(v) not in there and k.rpartition(".")[2] not in TABLES]:
         raise KeyError(missing[0])
     return made.eval().requires_grad_(False)

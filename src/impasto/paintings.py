@@ -24,6 +24,8 @@ ENGINES: Final = ("rows", "adain", "wct")
 """Best first: the first that is there is the default."""
 ENGINE_KEY: Final = "impasto_engine"
 """Metadata property of an engine's file."""
+ABOUT: Final = ("engine", "architecture", "arguments", "inputs", "multiple", "min_size", "precision")
+"""What that says."""
 SIZES: Final = (256, 512, 1024)
 """Long sides in pixels at which a painting's statistics are taken: the reach of its strokes."""
 STATISTICS: Final = "painting.onnx"
@@ -142,7 +144,7 @@ def engine_style(
     together = {key: np.concatenate([found[key] for found in statistics.values()]) for key in about["inputs"]}
     spec = StyleSpec(
         architecture=about["architecture"],
-        arguments={},
+        arguments=about["arguments"],
         entries=tuple(StyleEntry(name=name, strokes=SIZES) for name in statistics),
         multiple=about["multiple"],
         min_size=about["min_size"],
@@ -159,7 +161,7 @@ def describe_engine(engine: bytes, source: str) -> dict[str, Any]:
     text = load_model(engine, source).describe(ENGINE_KEY)[0]
     try:
         about: dict[str, Any] = json.loads(text or "")
-        about = {key: about[key] for key in ("engine", "architecture", "inputs", "multiple", "min_size", "precision")}
+        about = {key: about[key] for key in ABOUT}
     except (ValueError, KeyError, TypeError) as error:
         raise StyleError(f"{source}: its engine is not one of this program's; install impasto again") from error
     return about

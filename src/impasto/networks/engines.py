@@ -88,7 +88,8 @@ class WCTNet(nn.Module):
     def __init__(self, levels: Sequence[int] = (5, 4, 3, 2, 1)) -> None:
         super().__init__()
         self.levels = tuple(levels)
-        self.encoder = encoder(max(levels))
+        self.encoders = nn.ModuleDict({str(level): encoder(level) for level in self.levels})
+        share_weights([self.encoders[str(level)] for level in sorted(self.levels, reverse=True)])
         self.decoders = nn.ModuleDict({str(level): Decoder(level) for level in self.levels})
         self.between = Between()
 
@@ -103,11 +104,24 @@ class WCTNet(nn.Module):
         x = image
         for place, level in enumerate(self.levels):
             mean, coloring = statistics[2 * place : 2 * place + 2]
-            features = self.encoder(x, [layer(level)])[layer(level)]
+            features = self.encoders[str(level)](x, [layer(level)])[layer(level)]
             colors = (shares @ coloring.flatten(1)).view(1, *coloring.shape[1:])
             painted = wct(features, (shares @ mean)[None], colors, iterate=True) + own * features
             x = self.decoders[str(level)](painted).clamp(0, 1)
         return self.between(image, x, style)  # type: ignore[no-any-return]
+
+
+def share_weights(networks: Sequence[nn.Module]) -> None:
+    """Let networks that are the beginning of the first have its weights, which are then in a file once.
+
+    Their biases stay their own: OpenVINO adds one that several convolutions have in a pass of its own, and a fifth of
+    the time went there.
+    """
+    first = dict(networks[0].named_modules())
+    for network in networks[1:]:
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight = first[name].weight  # type: ignore[assignment]
 
 
 class RowNet(nn.Module):
