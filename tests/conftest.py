@@ -1,6 +1,7 @@
 """Styles to test with: one that inverts, so that results are known to the bit, and a tiny network, exported once."""
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from onnx import TensorProto, helper
 from PIL import Image
 from safetensors.torch import save_file
 
+from impasto import paintings
 from impasto.export import Network, export_style, make_spec
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
+from impasto.paintings import ENGINE_KEY
 from impasto.styles import KEY, StyleEntry, StyleSpec
 
 Pixels = npt.NDArray[np.uint8]
@@ -109,6 +112,83 @@ def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("styles") / "colors.onnx"
     path.write_bytes(colors_model().SerializeToString())
     return path
+
+
+def color_engine() -> onnx.ModelProto:
+    """Engine that paints a painting's mean colour, by the weights of its rows and the photo's."""
+    integers = {"zero": [0], "one": [1], "end": [1 << 40], "planes": [1, 3, 1, 1]}
+    weights = [helper.make_tensor(k, TensorProto.INT64, [len(v)], v) for k, v in integers.items()]
+    nodes = [
+        helper.make_node("Gather", ["style", "zero"], ["share"]),
+        helper.make_node("Slice", ["style", "one", "end", "zero"], ["shares"]),
+        helper.make_node("MatMul", ["shares", "mean1"], ["color"]),
+        helper.make_node("Reshape", ["color", "planes"], ["plane"]),
+        helper.make_node("Mul", ["image", "share"], ["photo"]),
+        helper.make_node("Add", ["photo", "plane"], ["stylized"]),
+    ]
+    shape = (1, 3, "h", "w")
+    inputs = [("image", shape), ("style", ("k",)), ("mean1", ("p", 3))]
+    graph = helper.make_graph(
+        nodes,
+        "engine",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs],
+        [helper.make_tensor_value_info("stylized", TensorProto.FLOAT, shape)],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def color_statistics() -> onnx.ModelProto:
+    """Network that takes the mean and covariance of a picture's own colours."""
+    weights = [
+        helper.make_tensor("places", TensorProto.INT64, [2], [3, -1]),
+        helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+        helper.make_tensor("size", TensorProto.INT64, [1], [3]),
+        helper.make_tensor("first", TensorProto.INT64, [], [0]),
+    ]
+    nodes = [
+        helper.make_node("Reshape", ["image", "places"], ["colors"]),
+        helper.make_node("ReduceMean", ["colors", "axis"], ["means"]),
+        helper.make_node("Sub", ["colors", "means"], ["centered"]),
+        helper.make_node("Transpose", ["centered"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["centered", "turned"], ["products"]),
+        helper.make_node("Shape", ["turned"], ["sides"]),
+        helper.make_node("Gather", ["sides", "first"], ["count"]),
+        helper.make_node("Cast", ["count"], ["places_count"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["products", "places_count"], ["covariance1"]),
+        helper.make_node("Reshape", ["means", "size"], ["mean1"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, (1, 3, "h", "w"))
+    outputs = [("mean1", (3,)), ("covariance1", (3, 3))]
+    graph = helper.make_graph(
+        nodes,
+        "statistics",
+        [image],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.fixture
+def engines(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder with engines adain and wct that paint a painting's mean colour, in place of the package's."""
+    folder = tmp_path_factory.mktemp("engines")
+    (folder / "painting.onnx").write_bytes(color_statistics().SerializeToString())
+    for name in ("adain", "wct"):
+        model = color_engine()
+        about = {
+            "engine": name,
+            "architecture": "Color",
+            "arguments": {},
+            "inputs": ["mean1"],
+            "multiple": 8,
+            "min_size": 16,
+        }
+        helper.set_model_props(model, {ENGINE_KEY: json.dumps(about | {"precision": "float32"})})
+        (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+    monkeypatch.setattr(paintings, "engines_folder", lambda: folder)
+    return folder
 
 
 def random_palette(names: tuple[str, ...], seed: int = 0, strokes: tuple[int, ...] = (64, 96)) -> StyleNet:

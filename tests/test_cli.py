@@ -419,7 +419,10 @@ def test_what_cannot_be_read_or_written(run: Run, style: list[str], args: list[s
     ],
 )
 @pytest.mark.usefixtures("photo")
-def test_styles_that_cannot_be_used(run: Run, tiny: Path, name: str, words: list[str]) -> None:
+def test_styles_that_cannot_be_used(
+    run: Run, tiny: Path, name: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("impasto.paintings.engines_folder", lambda: Path("no engines"))
     Path("text.onnx").write_text("not a style")
     Path("empty.onnx").write_bytes(b"")
     Path("cut.onnx").write_bytes(tiny.read_bytes()[:5000])

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from conftest import colors_model, invert_model, invert_spec
-from impasto import styles
+from impasto import paintings, styles
 from impasto.errors import StyleError
 from impasto.runtimes import OpenVINORuntime, load_model
 from impasto.styles import (
@@ -395,11 +395,14 @@ def test_paths_are_told_from_names(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".PNG", ".webp"])
-def test_a_painting_is_told_from_a_style(tmp_path: Path, suffix: str) -> None:
+def test_a_painting_is_told_from_a_style(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paintings, "engines_folder", lambda: tmp_path)  # which has no engines
     path = tmp_path / f"painting{suffix}"
     Image.new("RGB", (8, 8)).save(path)
-    with pytest.raises(StyleError, match="a picture, not a style file; learn a style from it with impasto train"):
+    with pytest.raises(StyleError, match=r"a picture, not a style file, .* learn a style from it with impasto train"):
         load_style(path)
+    with pytest.raises(StyleError, match="a picture, not a style file; learn a style from it with impasto train"):
+        find_style(path)
 
 
 # ----------------------------------------------------------------------------------------------------------- loading

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,9 @@ def export_style(net: Network, path: Path, spec: StyleSpec, *, tolerance: float 
     """
     graph = StyleGraph(for_inference(net).cpu().float())
     probe = probe_for(spec)
-    model = to_onnx(graph, probe)
+    size = torch.export.Dim.DYNAMIC
+    shapes = ({2: size, 3: size}, None)[: len(probe)]
+    model = to_onnx(graph, probe, ("image", "style")[: len(probe)], ("stylized",), shapes)
     model.producer_name = "impasto"
     helper.set_model_props(model, {KEY: spec.to_json()})
     half = onnx.ModelProto.FromString(model.SerializeToString())
@@ -106,16 +108,17 @@ def probe_for(spec: StyleSpec) -> tuple[Tensor, ...]:
     return (image, torch.from_numpy(rows / rows.sum())) if spec.rows else (image,)
 
 
-def to_onnx(net: nn.Module, probe: tuple[Tensor, ...]) -> onnx.ModelProto:
-    """ONNX graph of a network for images of any size, and of a palette for weights of as many rows as `probe` has."""
-    size = torch.export.Dim.DYNAMIC
+def to_onnx(
+    net: nn.Module, probe: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], shapes: Any
+) -> onnx.ModelProto:
+    """ONNX graph of a network whose inputs are like `probe`, but for the sizes that `shapes` has as dynamic."""
     with quiet():
         program = torch.onnx.export(
             net,
             probe,
-            input_names=["image", "style"][: len(probe)],
-            output_names=["stylized"],
-            dynamic_shapes=({2: size, 3: size}, None)[: len(probe)],
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
             optimize=False,
@@ -177,6 +180,11 @@ def load_network(data: bytes) -> nn.Module:
 
     """
     spec = parse_style(data, "style")
+    if "engine" in spec.recipe:
+        from impasto.engines import load_frozen  # which imports this module
+
+        with translated("style", spec):
+            return load_frozen(spec, stored_weights(data))
     with translated("style", spec):
         net = StyleGraph(for_inference(make_network(spec)))
         fill(net, stored_weights(data), "style", spec)

@@ -65,7 +65,7 @@ def optimizers(net: nn.Module, lr: float, kind: str) -> list[torch.optim.Optimiz
     """
     trained = {name: p for name, p in net.named_parameters() if p.requires_grad}
     rows = tables(net).keys() & trained.keys() if isinstance(net, StyleNet) else set()
-    inner = {name for name, p in trained.items() if kind == "muon" and mixes(p) and not name.startswith("output.")}
+    inner = {name for name, p in trained.items() if kind == "muon" and mixes(p) and "output" not in name.split(".")}
     kinds = ((Muon, inner, 1.0), (torch.optim.Adam, trained.keys() - inner - rows, 1.0), (torch.optim.Adam, rows, ROWS))
     made: list[torch.optim.Optimizer] = []
     for optimizer, names, factor in kinds:

@@ -110,6 +110,10 @@ class OpenVINORuntime:
 
     def __call__(self, image: Floats, *style: Floats) -> Floats:
         """See `Runtime`; raises DeviceError when memory runs out."""
+        return self.infer(image, *style)[0]
+
+    def infer(self, image: Floats, *style: Floats) -> list[Floats]:
+        """All outputs, where there are several."""
         try:
             result = self.request.infer([image, *style], share_inputs=True, share_outputs=True)
         except (RuntimeError, MemoryError) as error:
@@ -117,7 +121,7 @@ class OpenVINORuntime:
             raise DeviceError(
                 f"{self.device}: failed on a {width} x {height} image ({first_line(error)}); try --max-side"
             ) from error
-        return result[0]  # type: ignore[no-any-return]
+        return [*result.values()]
 
 
 class TorchRuntime:

@@ -105,3 +105,97 @@ def sums(features: Tensor, weights: Tensor | None = None, *, cross: bool = True)
         return weighted.float().sum(0), (weighted * f).float().sum(0)
     second = gram(features)[0].float() * len(f) if weights is None and len(f) else weighted.T @ f
     return weighted.float().sum(0), second.float()
+
+
+LEAST = 1e-4
+"""Deviation of features below which they are taken for flat, and not divided by it."""
+
+
+def mean_deviation(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and standard deviations of the channels of features (N, C, H, W): (N, C) each, float32."""
+    f = features.float()
+    mean = f.mean((2, 3))
+    return mean, (f - mean[:, :, None, None]).square().mean((2, 3)).sqrt()
+
+
+def adain(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Features (N, C, H, W) with other means and deviations (1 or N, C), in float32 (Huang & Belongie 2017).
+
+    A channel without any deviation has none to be stretched, and becomes its new mean.
+    """
+    own_mean, own_deviation = mean_deviation(features)
+    scale = deviation / own_deviation.clamp_min(LEAST)
+    centered = features.float() - own_mean[:, :, None, None]  # first, or a nearly flat channel becomes rounding errors
+    painted: Tensor = centered * scale[:, :, None, None] + mean[:, :, None, None]
+    return painted
+
+
+EPS = 1e-5
+"""Added to the diagonal of a correlation matrix, so that features that do not fill their space can be whitened."""
+
+
+def mean_covariance(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Means (N, C) and covariances (N, C, C) of features (N, C, H, W), float32."""
+    f = positions(features).float()
+    mean = f.mean(1)
+    return mean, mean_products(f - mean[:, None])
+
+
+def correlation(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Deviations (N, C) and correlations (N, C, C) of covariances (N, C, C); flat channels correlate with none."""
+    deviation = covariance.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+    scale = 1 / deviation.clamp_min(LEAST)
+    return deviation, covariance * scale[:, :, None] * scale[:, None]
+
+
+def whitening(covariance: Tensor, *, iterate: bool = False) -> Tensor:
+    """Matrices W with W S W^T = 1 for covariances S (N, C, C), as near as those have full rank.
+
+    W is K^(-1/2) D^(-1), with deviations D and correlations K: of all W it leaves each channel most like itself, and
+    channels of little variance do not spoil the accuracy of the others, as they do in S^(-1/2) (Kessy et al. 2018).
+    `iterate`: by Newton and Schulz's iteration in the type of S, which ONNX has all operations of, in place of an
+    eigen-decomposition in float64.
+    """
+    deviation, k = correlation(covariance)
+    k = k + EPS * torch.eye(k.shape[1], dtype=k.dtype, device=k.device)
+    root = newton_schulz(k) if iterate else power(k, -0.5)
+    return root / deviation.clamp_min(LEAST)[:, None]
+
+
+def coloring(covariance: Tensor) -> Tensor:
+    """Matrices R with R R^T = S for covariances S (N, C, C), of any rank: D K^(1/2), see `whitening`."""
+    deviation, k = correlation(covariance)
+    return deviation[:, :, None] * power(k, 0.5)
+
+
+def power(matrix: Tensor, exponent: float) -> Tensor:
+    """Symmetric powers of positive matrices (N, C, C); what is not positive about them is taken for nothing."""
+    values, vectors = torch.linalg.eigh(matrix.double())
+    kept = torch.where(values > 0, values, torch.ones_like(values)) ** exponent
+    made: Tensor = (vectors * torch.where(values > 0, kept, 0.0)[:, None]) @ vectors.mT
+    return made.to(matrix.dtype)
+
+
+def newton_schulz(matrix: Tensor, iterations: int = 24) -> Tensor:
+    """Inverse square roots of positive matrices (N, C, C), by products alone (Higham 2008, 6.35).
+
+    The smallest of the values grows by 1.5 an iteration until all are 1: 24 are enough for a condition of 10^7.
+    """
+    size = matrix.square().sum((1, 2), keepdim=True).sqrt()
+    one = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
+    y, z = matrix / size, one.expand_as(matrix)
+    for _ in range(iterations):
+        t = 1.5 * one - 0.5 * z @ y
+        y, z = y @ t, t @ z
+    return z / size.sqrt()
+
+
+def wct(features: Tensor, mean: Tensor, coloring: Tensor, *, iterate: bool = False) -> Tensor:
+    """Features (N, C, H, W) whitened, and given a mean (1 or N, C) and a coloring (1 or N, C, C), in float32.
+
+    Li et al. 2017; see `whitening` and `coloring`.
+    """
+    own_mean, covariance = mean_covariance(features)
+    matrix = coloring @ whitening(covariance, iterate=iterate)  # (N, C, C)
+    centered = features.float().flatten(2) - own_mean[:, :, None]
+    return (matrix @ centered + mean[:, :, None]).view(features.shape)

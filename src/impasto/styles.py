@@ -19,7 +19,7 @@ import numpy as np
 
 from impasto.errors import StyleError
 from impasto.images import READ_SUFFIXES, Floats
-from impasto.runtimes import Runtime, load_model, make_runtime
+from impasto.runtimes import PRECISIONS, Runtime, load_model, make_runtime
 
 FORMAT = 1
 """Version of the style file that this program reads and writes."""
@@ -86,6 +86,8 @@ class StyleSpec:
     """Height and width of the image must be multiples of this; callers pad."""
     min_size: int = 8
     """Smallest height and width of the image; callers pad."""
+    precision: str = "auto"
+    """Of the arithmetic, where none is asked for: ``float32`` for a network that less would spoil."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """How it was trained or what it was converted from."""
     format: int = FORMAT
@@ -158,6 +160,8 @@ class StyleSpec:
             raise ValueError("its description names a style twice")
         if len({bool(entry.strokes) for entry in self.entries}) > 1 or (len(self.entries) > 1 and not self.rows):
             raise ValueError("its description lacks the stroke sizes of a style")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"its description asks for an arithmetic that is none of {', '.join(PRECISIONS)}")
         if not all(type(size) is int for size in sizes) or not 1 <= sizes[0] <= 64 or not 1 <= sizes[1] <= 1024:
             raise ValueError(f"its description is out of range (multiple {sizes[0]}, min_size {sizes[1]})")
 
@@ -183,12 +187,15 @@ class Style:
         source: str,
         weights: Mapping[str, float] | None = None,
         runtimes: dict[tuple[str, str], Runtime] | None = None,
+        files: tuple[Path, ...] = (),
     ) -> None:
         self.spec = spec
         self.data = data
         self.source = source
         self.weights = weights if weights is not None else {spec.names[0]: 1.0} if len(spec.names) == 1 else {}
         """Of the file's styles, summing to 1; empty where none of several has been chosen."""
+        self.files = files
+        """Pictures that its entries were made of, where it was made of paintings."""
         self._runtimes = {} if runtimes is None else runtimes
 
     def __repr__(self) -> str:
@@ -207,6 +214,7 @@ class Style:
 
     def runtime(self, device: str = "auto", precision: str = "auto") -> Runtime:
         """Compiled model; raises DeviceError where the device or precision is not to be had."""
+        precision = self.spec.precision if precision == "auto" else precision
         if (device, precision) not in self._runtimes:
             self._runtimes[device, precision] = make_runtime(self.data, device, precision)
         return self._runtimes[device, precision]
@@ -226,7 +234,7 @@ class Style:
             near = difflib.get_close_matches(unknown[0], self.spec.names, n=3, cutoff=0)
             raise StyleError(f"{self.source}: has no style {unknown[0]!r}; did you mean {' or '.join(near)}?")
         shares = {name: weight / total for name, weight in weights.items() if weight}
-        return Style(self.spec, self.data, self.source, shares, self._runtimes)
+        return Style(self.spec, self.data, self.source, shares, self._runtimes, self.files)
 
 
 def read_style(path: str | Path) -> Style:
@@ -293,7 +301,7 @@ def find_style(name: str | Path) -> Path:
         return zoo() / str(builtin_styles()[text]["file"])
     if is_builtin_palette(text):
         return zoo() / f"{text}.onnx"
-    if path.suffix.lower() in READ_SUFFIXES and is_file(text):
+    if is_picture(text):
         raise StyleError(f"{path}: a picture, not a style file; learn a style from it with impasto train")
     if is_file(text) or path.suffix.lower() == ".onnx" or len(path.parts) > 1:
         return path
@@ -307,18 +315,24 @@ def is_builtin_palette(name: str) -> bool:
     return Path(name).name == name and is_file(str(zoo() / f"{name}.onnx"))
 
 
-def load_style(name: str | Path) -> Style:
-    """Load a style: a built-in one by name, a style file by path, or a blend, ``candy:0.7,udnie:0.3``.
+def load_style(name: str | Path, *, engine: str | None = None) -> Style:
+    """Load a style: a built-in one by name, a style file or a painting by path, or a blend, ``candy:0.7,udnie:0.3``.
 
     A style of a palette is ``mine.onnx:candy``, or ``palette:candy`` of the built-in one. A file is loaded and compiled
-    once: later calls give the same.
+    once, and a painting encoded once: later calls give the same. `engine`: of paintings, ``rows``, ``adain`` or
+    ``wct``; the best there is unless given.
 
     Raises:
         StyleError: There is no such style, its file cannot be used, or a blend's styles are not in one file.
-        ValueError: A weight is not a number of at least 0, or all are 0.
+        ImageError: A painting cannot be read.
+        ValueError: A weight is not a number of at least 0, or all are 0, or the engine is none.
 
     """
-    if isinstance(name, Path) or (name not in builtin_styles() and is_file(name)):
+    if paintings := paintings_in(name):
+        return load_paintings(paintings, engine)
+    if engine is not None:
+        raise ValueError(f"engine is {engine!r} and style {str(name)!r}; an engine is for paintings, as painting.jpg")
+    if is_alone(name):
         return chosen(load_file(find_style(name)), {})
     parts = [parse_part(part) for part in split_blend(str(name))]
     files = [find_style(source) for source, _, _ in parts]
@@ -337,6 +351,43 @@ def load_style(name: str | Path) -> Style:
     return chosen(loaded, weights)
 
 
+def is_alone(name: str | Path) -> bool:
+    """Whether a style is the path of one file, whatever letters are in it."""
+    return isinstance(name, Path) or (name not in builtin_styles() and is_file(name))
+
+
+def paintings_in(name: str | Path) -> dict[Path, float]:
+    """Paintings of a style by weight, as in ``a.jpg:0.6,b.jpg:0.4``; none where it is of style files.
+
+    Raises:
+        StyleError: It has both.
+
+    """
+    parts = [(str(name), "", 1.0)] if is_alone(name) else [parse_part(part) for part in split_blend(str(name))]
+    shares: dict[Path, float] = {}
+    for source, _, weight in parts:
+        if is_picture(source):
+            shares[Path(source)] = shares.get(Path(source), 0.0) + weight
+    if shares and not all(is_picture(source) for source, _, _ in parts):
+        raise StyleError(
+            f"{name}: paintings are painted by another network than built-in styles and style files, so they cannot "
+            "be blended; a mask for each works: a.jpg@left.png,candy@right.png"
+        )
+    return shares
+
+
+def load_paintings(paintings: Mapping[Path, float], engine: str | None) -> Style:
+    """Style of paintings; see `paintings.load_paintings`."""
+    from impasto import paintings as module  # which imports this one
+
+    return module.load_paintings(paintings, engine)
+
+
+def is_picture(text: str) -> bool:
+    """Whether a text is the path of a picture, by its name."""
+    return Path(text).suffix.lower() in READ_SUFFIXES and is_file(text)
+
+
 def split_blend(text: str) -> list[str]:
     """Parts of a blend between its commas, but for those in the paths of files that there are."""
     pieces = text.split(",")
@@ -348,6 +399,11 @@ def split_blend(text: str) -> list[str]:
 
 def parse_part(text: str) -> tuple[str, str, float]:
     """``candy``, ``candy:0.7``, ``file.onnx``, ``palette:candy:0.7`` -> name or file, style in the file, weight."""
+    head, _, tail = text.strip().rpartition(":")
+    if is_picture(text.strip()):
+        return text.strip(), "", 1.0
+    if is_picture(head) and is_number(tail) and 0 <= float(tail) < float("inf"):
+        return head, "", float(tail)
     matched = re.fullmatch(r"(?i)(.+?\.onnx|[^:]*)(?::(.*?))?(?::([^:]*))?", text.strip())
     source, entry, number = matched.groups(default="") if matched else (text, "", "")
     is_palette = source.lower().endswith(".onnx") or is_builtin_palette(source)

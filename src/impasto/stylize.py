@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +13,15 @@ from PIL import Image
 from impasto.colors import COLORS, blend, keep_colors
 from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
-from impasto.styles import Style, StyleSpec, chosen, load_style
+from impasto.styles import Style, StyleSpec, chosen, load_style, paintings_in
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Sequence
 
     from impasto.images import Floats, Pixels
     from impasto.runtimes import Runtime
+
+    Region = tuple[str | Path | Style, Pixels]
 
 FINEST, BROADEST = 0.05, 4.0
 """Sizes of strokes relative to the picture."""
@@ -30,24 +33,26 @@ REFERENCE = 2048
 
 def stylize(
     image: ImageT,
-    style: str | Path | Style,
+    style: str | Path | Style | Sequence[Region],
     *,
     strength: float | None = None,
     stroke: float | None = None,
     colors: str = "style",
     mask: Pixels | None = None,
     max_side: int | None = None,
+    engine: str | None = None,
     device: str = "auto",
     precision: str = "auto",
 ) -> ImageT:
     """Paint `image`, uint8 (H, W, 3) RGB or a `Picture`, in a style: the same type and size.
 
-    `style`: a built-in name, a blend (``candy:0.7,udnie:0.3``), a style file, or what `load_style` gave.
+    `style`: a built-in name, a blend (``candy:0.7,udnie:0.3``), a style file, a painting, or what `load_style` gave;
+    or several of them, each with a mask, as pairs: where masks overlap they share, where none is the photo stays.
     `strength`: 0 is the photo, 1 the painting, None what the style recommends; a palette paints what is between, a
     network of one style has its pixels mixed with the photo's. `stroke`: size of the strokes relative to the
     picture, 1 as in the painting itself, 0.05 to 4; None is the size in pixels that comes sharpest; only of a
     palette. `colors`: see `colors.keep_colors`. `mask`: uint8 (h, w), white where it is painted, resized to the
-    image. `max_side`: a larger image is first reduced to it, and stays so.
+    image. `max_side`: a larger image is first reduced to it, and stays so. `engine`: of paintings, see `load_style`.
 
     Raises:
         ValueError: An argument is out of range, or the image or mask is not such an array.
@@ -58,8 +63,10 @@ def stylize(
     check(strength, stroke, colors, mask, max_side)
     if max_side is not None:
         image = fit(image, max_side)
+    if not isinstance(style, (str, Path, Style)):
+        return stylize_regions(image, style, strength, stroke, colors, mask, engine, device, precision)
     if not isinstance(style, Style):
-        style = load_style(style)
+        style = load_style(style, engine=engine)
     style = chosen(style, {})
     strength = style.strength if strength is None else strength
     check_stroke(stroke, style)
@@ -68,6 +75,48 @@ def stylize(
         pixels = paint(image.pixels, style, runtime, strength, stroke, colors, mask)
         return dataclasses.replace(image, pixels=pixels)
     return paint(image, style, runtime, strength, stroke, colors, mask)
+
+
+def stylize_regions(
+    image: ImageT,
+    regions: Sequence[Region],
+    strength: float | None,
+    stroke: float | None,
+    colors: str,
+    mask: Pixels | None,
+    engine: str | None,
+    device: str,
+    precision: str,
+) -> ImageT:
+    """Paint `image` in several styles, each where its mask is, and all of it only where `mask` is."""
+    if not regions:
+        raise ValueError("style is empty; it needs a style, or pairs of a style and a mask")
+    photo = image.pixels if isinstance(image, Picture) else image
+    for _, own in regions:
+        check(None, None, "style", own, None)
+    styles = [
+        style if isinstance(style, Style) else load_style(style, engine=engine if paintings_in(style) else None)
+        for style, _ in regions
+    ]
+    painted = (
+        stylize(photo, style, strength=strength, stroke=stroke, colors=colors, device=device, precision=precision)
+        for style in styles
+    )
+    masks = [resize_mask(own, photo.shape[:2]) for _, own in regions]
+    pixels = compose(photo, painted, masks)
+    if mask is not None:
+        pixels = blend(pixels, photo, resize_mask(mask, photo.shape[:2]))
+    return dataclasses.replace(image, pixels=pixels) if isinstance(image, Picture) else pixels
+
+
+def compose(photo: Pixels, painted: Iterable[Pixels], masks: Sequence[Pixels]) -> Pixels:
+    """Painted versions of uint8 (H, W, 3), each by its mask (H, W): overlapping ones share, what is left is photo."""
+    total = np.maximum(np.sum(masks, 0, dtype=np.float32), 255)
+    mixed = photo.astype(np.float32)
+    for one, mask in zip(painted, masks, strict=True):
+        mixed += (mask / total)[..., None] * np.subtract(one, photo, dtype=np.float32)
+    rounded: Pixels = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    return rounded
 
 
 def check_image(image: object) -> None:
@@ -122,8 +171,7 @@ def paint(
         painted = keep_colors(run(photo, runtime, style.spec), photo, colors)
     if mask is None:
         return painted if strength == 1 else blend(painted, photo, strength)
-    if mask.shape != photo.shape[:2]:
-        mask = resize_mask(mask, photo.shape[:2])
+    mask = resize_mask(mask, photo.shape[:2])
     return blend(painted, photo, np.rint(mask * np.float32(strength)).astype(np.uint8))
 
 
@@ -159,6 +207,8 @@ def stroke_size(style: Style, stroke: float | None, long_side: int) -> tuple[flo
 
 def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
     """A mask, uint8 (h, w), at another size (height, width)."""
+    if mask.shape == size:
+        return mask
     height, width = size
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR))  # which does not ring
 

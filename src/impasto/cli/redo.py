@@ -15,6 +15,8 @@ from impasto.cli.outputs import check_picture_target
 
 if TYPE_CHECKING:
     from impasto.images import Picture
+    from impasto.styles import Style
+    from impasto.stylize import Region
 
 
 @app.command
@@ -43,6 +45,7 @@ def redo(
 
     """
     from impasto.images import write_image
+    from impasto.paintings import engines_folder
     from impasto.recipes import find_files, read_recipe, with_recipe
     from impasto.styles import zoo
 
@@ -50,7 +53,7 @@ def redo(
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
     recipe = read_recipe(picture)
-    found = find_files(recipe, [*files, picture.parent, Path(), zoo()])
+    found = find_files(recipe, [*files, picture.parent, Path(), zoo(), engines_folder()])
     check_picture_target("--output", output, *found.values())
     if (made := recipe.get("impasto")) != impasto.__version__:
         tell(f"made by version {made}, this is {impasto.__version__}: the picture may differ")
@@ -73,15 +76,19 @@ def redo(
 
 def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path]) -> "Picture":
     """Picture that ``impasto stylize`` made with these settings; raises ValueError where they are none."""
+    from impasto.cli.choice import found
     from impasto.images import read_mask, read_picture
-    from impasto.styles import load_file
 
     rest = dict(settings)
     try:
-        photo, style = files[rest.pop("photo")], load_file(files[rest.pop("style")])
-        mask, weights = rest.pop("mask"), rest.pop("weights")
-        chosen = style.choose({str(name): weight for name, weight in weights.items()})
+        photo, mask = files[rest.pop("photo")], rest.pop("mask")
+        style: Style | list[Region]
+        if "regions" in rest:
+            regions = [dict(region) for region in rest.pop("regions")]
+            style = [(found(region, files), read_mask(files[region["mask"]])) for region in regions]
+        else:
+            style = found(rest, files)
         options = rest | {"mask": read_mask(files[mask]) if mask is not None else None}
-        return impasto.stylize(read_picture(photo), chosen, **options)
+        return impasto.stylize(read_picture(photo), style, **options)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the recipe is not one of this program's ({error})") from error

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 import impasto
-from impasto.cli.app import Flag, app, needs_extra
+from impasto.cli.app import Engine, Flag, app, needs_extra
 from impasto.cli.console import print_json, printable
 from impasto.cli.outputs import check_picture_target, check_style_suffix, same_file
 
@@ -84,6 +84,29 @@ def draw_sheet(
         )
     drawn = sheets.matrix(shown, loaded[0]) if as_matrix else sheets.sheet(shown, loaded)
     write_image(target, drawn)
+
+
+@app.command(name="style", usage="Usage: impasto style PAINTING... -o OUT [OPTIONS]")
+def style_file(*paintings: Path, output: Annotated[Path, Parameter(alias="-o")], engine: Engine | None = None) -> int:
+    """Make a style file of paintings, at once, which needs the paintings no more.
+
+    Parameters
+    ----------
+    paintings
+        Pictures; of several the file is a palette, with a style for each.
+    output
+        Style file to write, .onnx.
+    engine
+        What paints: rows, adain or wct; the best that there is unless given.
+
+    """
+    from impasto.paintings import write_style
+
+    check_style_suffix(output)
+    if any(same_file(output, path) for path in paintings):
+        raise ValueError(f"{output} is one of the files that are read; choose another --output")
+    print(printable(f"{output} holds {', '.join(write_style(paintings, output, engine).names)}"))
+    return 0
 
 
 @app.command

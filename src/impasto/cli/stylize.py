@@ -4,7 +4,6 @@ import io
 import json
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import impasto
-from impasto.cli.app import Device, Flag, Precision, app
+from impasto.cli.app import Device, Engine, Flag, Precision, app
+from impasto.cli.choice import Choice
 from impasto.cli.console import printable, tell
 from impasto.cli.outputs import STREAM, plan, protect
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
     from impasto.images import Picture
-    from impasto.styles import Style
 
 Colors = Literal["style", "luma", "match", "histogram"]
 
@@ -35,6 +34,7 @@ def stylize(
     mask: Path | None = None,
     max_side: int | None = None,
     quality: int | None = None,
+    engine: Engine | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
     json: Flag = False,
@@ -46,7 +46,8 @@ def stylize(
     inputs
         Photographs; - is standard input.
     style
-        Name of a built-in style (impasto styles lists them), a blend of several (candy:0.7,udnie:0.3) or a style file.
+        Name of a built-in style (impasto styles lists them), a style file, or any painting (painting.jpg); a blend of
+        several (candy:0.7,udnie:0.3, or a.jpg:0.6,b.jpg:0.4); or several with masks, a.jpg@left.png,b.jpg@right.png.
     output
         File, or existing folder; <stem>-<style>.<ext> beside the input unless given; - is standard output, a PNG.
     strength
@@ -62,6 +63,8 @@ def stylize(
         Reduce a larger photo to this many pixels on its long side.
     quality
         Of JPEG, WebP or AVIF, 1 to 100.
+    engine
+        What paints after a painting: rows, adain or wct; the best that there is unless given.
     device
         Where to run; auto is the CPU, gpu needs a GPU that PyTorch or OpenVINO can use.
     precision
@@ -72,29 +75,29 @@ def stylize(
     """
     from impasto.images import read_mask
     from impasto.recipes import with_recipe
-    from impasto.styles import is_file, load_style
     from impasto.stylize import check, check_stroke
 
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
     check(strength, stroke, colors, None, max_side)
-    loaded = load_style(style)
-    check_stroke(stroke, loaded)
-    jobs = plan(inputs, output, Path(style).stem if is_file(style) else loaded.name, json=json)
-    protect(jobs, *inputs, mask, loaded.source)
+    choice = Choice.parse(style, engine)
+    for loaded in choice.styles:
+        check_stroke(stroke, loaded)
+    jobs = plan(inputs, output, choice.name, json=json)
+    protect(jobs, *inputs, mask, *choice.files)
     soft_mask = read_mask(mask) if mask is not None else None
-    runtime = loaded.runtime(device, precision)
+    runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
     settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
-    options = settings | {"mask": soft_mask}
+    options, paint = settings | {"mask": soft_mask}, choice.paint
     settings |= {"device": device, "precision": precision}
     failures = 0
     for job in jobs:
         start = time.perf_counter()
         try:
             picture = read_source(job.source)
-            painted = impasto.stylize(picture, loaded, device=device, precision=precision, **options)
+            painted = impasto.stylize(picture, paint, device=device, precision=precision, **options)
             if job.source.is_file() and not (mask and mask.name == job.source.name):  # what has a name to be found by
-                recipe = recipe_of(job.source, loaded, mask, settings)
+                recipe = choice.recipe(job.source, mask, settings)
                 painted = replace(painted, exif=with_recipe(painted.exif, recipe))
             write_target(job.target, painted, quality)
         except ImpastoError as error:
@@ -111,24 +114,15 @@ def stylize(
                 "width": width,
                 "height": height,
                 "seconds": round(time.perf_counter() - start, 3),
-                "style": loaded.name,
-                "device": runtime.device,
-                "precision": runtime.precision,
+                "style": choice.told,
+                "device": runtimes[0].device,
+                "precision": runtimes[0].precision,
             },
             as_json=json,
         )
     if failures:
         raise ImpastoError(f"{failures} of {len(jobs)} pictures failed")
     return 0
-
-
-def recipe_of(photo: Path, style: "Style", mask: Path | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """How a picture is made, by the names of its files."""
-    from impasto.recipes import make_recipe
-
-    file = Path(style.source)
-    named = {"photo": photo.name, "style": file.name, "weights": style.weights, "mask": mask.name if mask else None}
-    return make_recipe("stylize", {**named, **settings}, [photo, file, *([mask] if mask else [])])
 
 
 def read_source(source: Path) -> "Picture":

@@ -1,0 +1,249 @@
+"""Painting after any painting in figures: ``python benchmarks/arbitrary.py --help``.
+
+``speed``: engines at 1920 x 1080 after the painting is encoded, against the same networks in eager float32 PyTorch;
+``memory``: peaks of whole commands at 3840 x 2160; ``curves``: content and style distance over strength, beside painting
+by optimisation; ``reconstruction``: photos through encoders and decoders alone; ``precision``: bfloat16 from float32;
+``sheet``: a picture of paintings and photos. Of the paintings, those that no training saw are used: every sixth.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from impasto.config import OptimizeConfig
+from impasto.engines import Frozen
+from impasto.export import load_network
+from impasto.images import fit, read_image, to_network, write_image
+from impasto.networks.engines import AdaINNet, RowNet, WCTNet, layer
+from impasto.optimize import optimize
+from impasto.paintings import available, engine_file, measure
+from impasto.sheets import draw
+from impasto.styles import load_style
+from impasto.stylize import pad, stylize
+from impasto.targets import to_tensor
+from measure import Judge, Pixels
+from speed import HD, THREADS, UHD, machine, medians, noise_photo, peak_gb, psnr, ran, tool
+
+HELD_OUT = 6
+"""One of so many paintings was seen by no training."""
+STRENGTHS = (0.25, 0.5, 0.75, 1.0)
+STYLE_WEIGHTS = (5.0, 20.0, 60.0)
+"""Of optimisation."""
+ITERATIONS = 300
+
+
+def main() -> None:
+    """Measure what is asked for, print it and write it as JSON."""
+    parser = argparse.ArgumentParser(description="Measure painting after any painting.")
+    parser.add_argument(
+        "names", nargs="*", help="speed, memory, curves, reconstruction, precision, sheet; all but the last"
+    )
+    parser.add_argument("--paintings", type=Path, required=True, help="folder, of which every sixth is used")
+    parser.add_argument("--photos", type=Path, help="folder of photos that no training saw")
+    parser.add_argument("--count", type=int, default=20, help="of the photos")
+    parser.add_argument("--engines", nargs="+", default=available(), help="only these")
+    parser.add_argument("--judge", default="vgg19-small16x")
+    parser.add_argument("--no-optimisation", action="store_true", help="leave optimisation out of the curves")
+    parser.add_argument("--sheet", type=Path, help="picture to write")
+    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
+    args = parser.parse_args()
+    torch.set_num_threads(THREADS)
+    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    for name in args.names or [name for name in MEASUREMENTS if name != "sheet"]:
+        about = {"machine": machine(), "command": ran(), "held_out": [path.name for path in held_out(args)]}
+        results[name] = about | MEASUREMENTS[name](args)
+        print(name, json.dumps(results[name], indent=2), flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def held_out(args: argparse.Namespace) -> list[Path]:
+    """Paintings that no training saw."""
+    return sorted(path for path in args.paintings.iterdir() if path.is_file())[::HELD_OUT]
+
+
+def pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
+    """Photos, each with one of the paintings, which go in turn."""
+    photos, paintings = sorted(args.photos.iterdir())[: args.count], held_out(args)
+    return [(photo, paintings[i % len(paintings)]) for i, photo in enumerate(photos)]
+
+
+def speed(args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of a picture of 1080p, beside eager float32 PyTorch, and of a painting's encoding."""
+    painting, photo, found = held_out(args)[0], noise_photo(HD), {}
+    for name in args.engines:
+        style = load_style(painting, engine=name)
+        runtime, rows = style.runtime(), style.spec.mix(style.weights)
+        padded = pad(photo, style.spec)
+        image, net = to_network(padded), load_network(style.data)
+        runs: dict[str, Callable[[], Any]] = {
+            "seconds": lambda image=image, rows=rows, runtime=runtime: runtime(image, rows),  # type: ignore[misc]
+            "eager": lambda image=image, rows=rows, net=net: eager(net, image, rows),  # type: ignore[misc]
+        }
+        took = medians(runs, 5)
+        found[name] = {key: round(value, 3) for key, value in took.items()}
+        found[name] |= {"times_faster": round(took["eager"] / took["seconds"], 2), "precision": runtime.precision}
+        found[name]["bytes"] = engine_file(name).stat().st_size
+    picture = read_image(painting)
+    found["encoding"] = {"seconds": round(medians({"": lambda: measure(picture)}, 5)[""], 3)}
+    return found
+
+
+@torch.inference_mode()
+def eager(net: nn.Module, image: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> Tensor:
+    """A style's network in PyTorch."""
+    painted: Tensor = net(torch.from_numpy(image), torch.from_numpy(rows))
+    return painted
+
+
+def memory(args: argparse.Namespace) -> dict[str, Any]:
+    """Peak memory of the whole command at 3840 x 2160."""
+    with TemporaryDirectory() as folder:
+        photo = Path(folder) / "large.jpg"
+        write_image(photo, noise_photo(UHD))
+        command = [
+            tool(),
+            "stylize",
+            str(photo),
+            "-o",
+            str(Path(folder) / "out.jpg"),
+            "--style",
+            str(held_out(args)[0]),
+        ]
+        return {"peak_gb": {name: peak_gb([*command, "--engine", name]) for name in args.engines}}
+
+
+def curves(args: argparse.Namespace) -> dict[str, Any]:
+    """Mean content and style distance over pairs, by strength of the engines and style weight of optimisation."""
+    judge, found = Judge(args.judge), {}
+    ways: dict[str, dict[float, Callable[[Path, Path], Pixels]]] = {
+        name: {s: lambda x, p, name=name, s=s: by_engine(x, p, name, s) for s in STRENGTHS}  # type: ignore[misc]
+        for name in args.engines
+    }
+    if not args.no_optimisation:
+        ways["optimisation"] = {w: lambda x, p, w=w: by_optimisation(x, p, w) for w in STYLE_WEIGHTS}  # type: ignore[misc]
+    for name, settings in ways.items():
+        found[name] = []
+        for setting, paint in settings.items():
+            values = []
+            for photo, painting in pairs(args):
+                values.append(judge.distances(paint(photo, painting), judge.seen(read_image(photo)), painting))
+            content, style = np.mean(values, 0)
+            found[name].append({"at": setting, "content": round(content, 4), "style": round(style, 4)})
+            print(name, found[name][-1], flush=True)
+    unpainted = [judge.distances(read_image(x), judge.seen(read_image(x)), p)[1] for x, p in pairs(args)]
+    return {"pairs": len(unpainted), "unpainted": round(float(np.mean(unpainted)), 4), "curves": found}
+
+
+def by_engine(photo: Path, painting: Path, engine: str, strength: float) -> Pixels:
+    """A photo painted by an engine."""
+    return stylize(read_image(photo), load_style(painting, engine=engine), strength=strength)
+
+
+def by_optimisation(photo: Path, painting: Path, style_weight: float) -> Pixels:
+    """A photo painted by so many steps of L-BFGS at its own size."""
+    side = max(read_image(photo).shape[:2])
+    with TemporaryDirectory() as folder:
+        config = OptimizeConfig(
+            photo,
+            (str(painting),),
+            output=Path(folder) / "painted.png",
+            size=side,
+            min_size=side,
+            first_iterations=ITERATIONS,
+            style_weight=style_weight,
+            resume=False,
+        )
+        steps = optimize(config)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as finished:
+                pixels: Pixels = finished.value.pixels
+                return pixels
+
+
+def reconstruction(args: argparse.Namespace) -> dict[str, Any]:
+    """PSNR, dB, of photos through encoder and decoder without any painting; by level and all levels one after another."""
+    found: dict[str, list[float]] = {}
+    for photo, painting in pairs(args):
+        for name in args.engines:
+            style = load_style(painting, engine=name)
+            image = to_tensor(pad(read_image(photo), style.spec))
+            for key, again in undone(load_network(style.data), image).items():
+                found.setdefault(f"{name}{key}", []).append(psnr(again.numpy(), image.numpy()))
+    return {"psnr_db": {key: round(float(np.mean(values)), 2) for key, values in found.items()}}
+
+
+@torch.inference_mode()
+def undone(frozen: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """What an engine's decoders make of an image's own features, by level."""
+    assert isinstance(frozen, Frozen)
+    net = frozen.graph.net
+    if isinstance(net, AdaINNet):
+        return {"": net.decoder(net.encoder(image, [layer(4)])[layer(4)])}
+    if isinstance(net, RowNet):
+        return {}  # its photo does not go through the network
+    assert isinstance(net, WCTNet)
+    made, x = {}, image
+    for level in net.levels:
+        through = [
+            net.decoders[str(level)](net.encoders[str(level)](y, [layer(level)])[layer(level)]) for y in (image, x)
+        ]
+        made[f" {level}"], x = through[0].clamp(0, 1), through[1].clamp(0, 1)
+    return made | {" all": x}
+
+
+def precision(args: argparse.Namespace) -> dict[str, Any]:
+    """PSNR, dB, of pictures in bfloat16 from those in float32."""
+    found: dict[str, list[float]] = {name: [] for name in args.engines}
+    for photo, painting in pairs(args):
+        for name in args.engines:
+            style, image = load_style(painting, engine=name), read_image(photo)
+            one, other = (stylize(image, style, precision=p) / 255 for p in ("bfloat16", "float32"))
+            found[name].append(psnr(one, other))
+    return {"psnr_db": {name: round(float(np.mean(values)), 1) for name, values in found.items()}}
+
+
+def sheet(args: argparse.Namespace) -> dict[str, Any]:
+    """Write a picture: a row for each painting, the photos painted after it by each engine."""
+    photos = [fit(read_image(photo), 256) for photo in sorted(args.photos.iterdir())[: min(args.count, 3)]]
+    side = max(photos[0].shape[:2])
+    texts, rows = [], []
+    start = time.perf_counter()
+    for painting in held_out(args):
+        styles = [load_style(painting, engine=name) for name in args.engines]
+        texts.append([painting.stem, *(name for name in args.engines for _ in photos)])
+        painted = [square(stylize(photo, style), side) for style in styles for photo in photos]
+        rows.append([square(fit(read_image(painting), side), side), *painted])
+    write_image(args.sheet, draw(texts, rows))
+    return {"pictures": len(rows) * (len(rows[0]) - 1), "seconds": round(time.perf_counter() - start, 1)}
+
+
+def square(picture: Pixels, side: int) -> Pixels:
+    """A picture on a white square."""
+    canvas = np.full((side, side, 3), 255, np.uint8)
+    canvas[: picture.shape[0], : picture.shape[1]] = picture
+    return canvas
+
+
+MEASUREMENTS = {
+    "speed": speed,
+    "memory": memory,
+    "curves": curves,
+    "reconstruction": reconstruction,
+    "precision": precision,
+    "sheet": sheet,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Engines: networks that paint after any painting, given its statistics; and the network that takes those.
+
+An engine is a palette without rows of its own. Its `style` (1 + P,) weighs the photograph, row 0, and P rows, each a
+painting at a size; the statistics of those, (P, ...) each, are its other inputs, by the names in `inputs`. So strength,
+stroke size and blends are weights, as of a palette.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from impasto.config import StyleNetArgs
+from impasto.networks.autoencoder import WIDTHS, Decoder, encoder
+from impasto.networks.stylenet import StyleNet, tables
+from impasto.statistics import adain, mean_covariance, wct
+
+LEVELS: Final = (1, 2, 3, 4, 5)
+SMALL: Final = 0.05
+"""Deviation of features from which its logarithm counts: a dead channel's is 0, whatever it is rounded to."""
+
+
+def layer(level: int) -> str:
+    """Name of the encoder's layer of a level."""
+    return f"relu{level}_1"
+
+
+class PaintingStatistics(nn.Module):
+    """RGB (1, 3, H, W) in [0, 1] -> mean (C,) and covariance (C, C) of the encoder's layers, shallow to deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = encoder()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """See the class; H and W are multiples of 16, at least 32."""
+        features = self.encoder(image, [layer(level) for level in LEVELS])
+        found: list[Tensor] = []
+        for level in LEVELS:
+            mean, covariance = mean_covariance(features[layer(level)])
+            found += [mean[0], covariance[0]]
+        return tuple(found)
+
+
+class Between(nn.Module):
+    """Photographs painted at part of the strength, for engines whose decoders lose some of the photo.
+
+    With a share w of the photo, w / (1 + w) of the features are the photo's and w^2 of the picture is the photo itself:
+    together w, nothing of it at strength 1, and at strength 0 the photo to the bit.
+    """
+
+    def forward(self, photo: Tensor, painted: Tensor, style: Tensor) -> Tensor:
+        """Photo and painting (N, 3, H, W) and weights of the rows (1 + P,)."""
+        return torch.lerp(painted, photo, style[0].square())
+
+    @staticmethod
+    def shares(style: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the photo's features, (), and of each row's (P,)."""
+        own = style[0] / (1 + style[0])
+        rest = style[1:].sum()
+        return own, style[1:] * (1 - own) / rest.clamp_min(1e-6)
+
+
+class AdaINNet(nn.Module):
+    """Adaptive instance normalisation of relu4_1 (Huang & Belongie 2017)."""
+
+    inputs = ("mean4", "deviation4")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = encoder(4)
+        self.decoder = Decoder(4)
+        self.between = Between()
+
+    def forward(self, image: Tensor, style: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+        """RGB (1, 3, H, W), H and W multiples of 8, and rows -> painted, not clamped."""
+        own, shares = Between.shares(style)
+        features = self.encoder(image, [layer(4)])[layer(4)]
+        painted = adain(features, (shares @ mean)[None], (shares @ deviation)[None]) + own * features
+        return self.between(image, self.decoder(painted), style)  # type: ignore[no-any-return]
+
+
+class WCTNet(nn.Module):
+    """Whitening and colouring, coarse to fine (Li et al. 2017)."""
+
+    def __init__(self, levels: Sequence[int] = (5, 4, 3, 2, 1)) -> None:
+        super().__init__()
+        self.levels = tuple(levels)
+        self.encoders = nn.ModuleDict({str(level): encoder(level) for level in self.levels})
+        share_weights([self.encoders[str(level)] for level in sorted(self.levels, reverse=True)])
+        self.decoders = nn.ModuleDict({str(level): Decoder(level) for level in self.levels})
+        self.between = Between()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the statistics, a mean and a coloring for each level."""
+        return tuple(f"{kind}{level}" for level in self.levels for kind in ("mean", "coloring"))
+
+    def forward(self, image: Tensor, style: Tensor, *statistics: Tensor) -> Tensor:
+        """RGB (1, 3, H, W), H and W multiples of 16, and rows -> painted, not clamped."""
+        own, shares = Between.shares(style)
+        x = image
+        for place, level in enumerate(self.levels):
+            mean, coloring = statistics[2 * place : 2 * place + 2]
+            features = self.encoders[str(level)](x, [layer(level)])[layer(level)]
+            colors = (shares @ coloring.flatten(1)).view(1, *coloring.shape[1:])
+            painted = wct(features, (shares @ mean)[None], colors, iterate=True) + own * features
+            x = self.decoders[str(level)](painted).clamp(0, 1)
+        return self.between(image, x, style)  # type: ignore[no-any-return]
+
+
+def share_weights(networks: Sequence[nn.Module]) -> None:
+    """Let networks that are the beginning of the first have its weights, which are then in a file once.
+
+    Their biases stay their own: OpenVINO adds one that several convolutions have in a pass of its own, and a fifth of
+    the time went there.
+    """
+    first = dict(networks[0].named_modules())
+    for network in networks[1:]:
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight = first[name].weight  # type: ignore[assignment]
+
+
+class RowNet(nn.Module):
+    """A `StyleNet` whose rows a small network makes of a painting's statistics (Ghiasi et al. 2017)."""
+
+    inputs = (*(f"{kind}{level}" for level in LEVELS for kind in ("mean", "deviation")), "correlation1", "correlation2")
+
+    def __init__(self, args: StyleNetArgs | None = None, *, hidden: int = 128) -> None:
+        super().__init__()
+        self.net = StyleNet(args, rows=2)
+        self.shapes = {name: table.shape[1] for name, table in tables(self.net).items()}
+        for table in tables(self.net).values():
+            table.requires_grad_(False)
+        size = 2 * sum(WIDTHS) + sum(width * (width - 1) // 2 for width in WIDTHS[:2])
+        self.register_buffer("center", torch.zeros(size))
+        self.register_buffer("spread", torch.ones(size))
+        self.first = nn.Linear(size, hidden)
+        self.last = nn.Linear(hidden, sum(self.shapes.values()))
+        self.center: Tensor
+        self.spread: Tensor
+
+    def forward(self, image: Tensor, style: Tensor, *statistics: Tensor) -> Tensor:
+        """RGB (1, 3, H, W), H and W multiples of 4, and rows -> painted, not clamped."""
+        return self.paint(image, style[None], self.rows(describe(statistics)))
+
+    def rows(self, description: Tensor) -> dict[str, Tensor]:
+        """Tables of the network, (P, C) by name, of descriptions (P, D)."""
+        hidden = torch.relu(self.first((description - self.center) / self.spread))
+        return dict(zip(self.shapes, self.last(hidden).split([*self.shapes.values()], 1), strict=True))
+
+    def paint(self, image: Tensor, style: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+        """Images (N, 3, H, W) by weights (N, 1 + P) of rows (P, C) by name."""
+        return functional_call(self.net, dict(rows), (image, style))  # type: ignore[no-any-return]
+
+
+def describe(statistics: Sequence[Tensor]) -> Tensor:
+    """Statistics of `RowNet.inputs`, (P, ...) each, as one vector a painting, (P, D)."""
+    *moments, first, second = statistics
+    logs = [(value / SMALL).log1p() if i % 2 else value for i, value in enumerate(moments)]
+    return torch.cat([*logs, upper(first), upper(second)], 1)
+
+
+def upper(matrix: Tensor) -> Tensor:
+    """What is above the diagonal of matrices (P, C, C), by rows: (P, C (C - 1) / 2)."""
+    count = matrix.shape[1]
+    places = [row * count + column for row in range(count) for column in range(row + 1, count)]
+    return matrix.flatten(1)[:, places]
+
+
+ENGINES: Final[dict[str, Any]] = {"adain": AdaINNet, "wct": WCTNet, "rows": RowNet}
+"""Networks by the names of their engines."""

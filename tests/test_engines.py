@@ -1,0 +1,193 @@
+"""Engines of random weights: what is exported, frozen and loaded back is what PyTorch paints."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import nn
+
+from impasto import StyleError, engines, paintings, protobuf
+from impasto.export import load_network
+from impasto.images import to_network
+from impasto.networks.autoencoder import Decoder, encoder
+from impasto.networks.engines import ENGINES, AdaINNet, Between, RowNet, WCTNet, describe
+from impasto.networks.stylenet import StyleNet, tables
+from impasto.paintings import SIZES, Statistics, engine_style, measure
+from impasto.runtimes import OpenVINORuntime, TorchRuntime
+from impasto.statistics import mean_covariance, mean_deviation
+from impasto.styles import KEY, Style
+from impasto.stylize import stylize
+from impasto.targets import scale_to, to_tensor
+
+Pixels = npt.NDArray[np.uint8]
+RNG = np.random.default_rng(0)
+PAINTING = (engines.noise(7)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+PHOTO = np.kron(RNG.integers(0, 256, (5, 7, 3)), np.ones((9, 9, 1))).astype(np.uint8)
+KINDS: dict[str, Callable[[], nn.Module]] = {
+    "adain": AdaINNet,
+    "rows": RowNet,
+    "wct": functools.partial(WCTNet, (2, 1)),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the network of the statistics and engines of random weights."""
+    made = tmp_path_factory.mktemp("engines")
+    engines.export_statistics(made)
+    for name, kind in KINDS.items():
+        engines.export_engine(name, net_of(kind), made)
+    return made
+
+
+def net_of(kind: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(0)
+    return kind().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def statistics(folder: Path) -> Statistics:
+    return measure(PAINTING, folder)
+
+
+def style_of(folder: Path, name: str, statistics: Statistics) -> Style:
+    return engine_style((folder / f"{name}.onnx").read_bytes(), {"noise": statistics}, "noise")
+
+
+def test_the_statistics_are_those_of_the_encoder(statistics: Statistics) -> None:
+    features = encoder()(to_tensor(scale_to(PAINTING, SIZES[1], multiple=16)), ["relu2_1", "relu4_1"])
+    for level in (2, 4):
+        value = features[f"relu{level}_1"]
+        mean, deviation = mean_deviation(value)
+        np.testing.assert_allclose(statistics[f"mean{level}"][1], mean[0], rtol=0.01, atol=1e-3)
+        np.testing.assert_allclose(statistics[f"deviation{level}"][1], deviation[0], rtol=0.01, atol=1e-3)
+        root = statistics[f"coloring{level}"][1]
+        wanted = mean_covariance(value)[1][0].numpy()
+        assert np.linalg.norm(root @ root.T - wanted) < 0.01 * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("name", [*KINDS])
+@pytest.mark.parametrize("style", [[0, 0, 1, 0], [0.4, 0.1, 0.2, 0.3]])
+def test_a_frozen_painting_is_painted_as_by_pytorch(
+    folder: Path, statistics: Statistics, name: str, style: list[float]
+) -> None:
+    frozen = style_of(folder, name, statistics)
+    image, weights = np.ascontiguousarray(to_network(PHOTO[:32, :48])), np.array(style, np.float32)
+    net = net_of(KINDS[name])
+    inputs = [torch.from_numpy(statistics[key]) for key in net.inputs]  # type: ignore[union-attr]
+    expected = net(torch.from_numpy(image), torch.from_numpy(weights), *inputs).clamp(0, 1).numpy()
+    painted = OpenVINORuntime(frozen.data, precision="float32")(image, weights)
+    assert expected.std() > 0.01
+    assert np.abs(painted - expected).mean() < 4 / 255
+    loaded = load_network(frozen.data)(torch.from_numpy(image), torch.from_numpy(weights))
+    assert np.abs(loaded.numpy() - painted).mean() < 0.5 / 255
+
+
+def test_a_gpu_runs_a_frozen_painting_too(folder: Path, statistics: Statistics) -> None:
+    frozen = style_of(folder, "adain", statistics)
+    runtime = TorchRuntime(frozen.data, "cpu", "float32")
+    image, rows = to_network(PHOTO[:40, :56]), frozen.spec.mix(frozen.weights)
+    expected = frozen.runtime(precision="float32")(image, rows)
+    assert np.abs(runtime(image, rows) - expected).mean() < 0.5 / 255
+
+
+def test_weights_that_are_of_another_network(folder: Path, statistics: Statistics) -> None:
+    spec = dataclasses.replace(style_of(folder, "wct", statistics).spec, arguments={"levels": [3, 1]})
+    data = b"".join(
+        protobuf.written(*part)
+        for part in protobuf.fields(style_of(folder, "wct", statistics).data)
+        if part[0] != protobuf.PROPERTY
+    )
+    data += protobuf.model(inputs={}, constants={}, properties={KEY: spec.to_json()})
+    with pytest.raises(StyleError, match="do not fit a WCTNet"):
+        load_network(data)
+
+
+def test_the_levels_of_wct_share_their_weights(folder: Path) -> None:
+    """In the file too: it holds two decoders and one encoder."""
+    net = net_of(KINDS["wct"])
+    count = sum(value.numel() for value in net.parameters())
+    parts = (encoder(2), encoder(1), Decoder(2), Decoder(1))
+    assert count < sum(value.numel() for part in parts for value in part.parameters())
+    assert (folder / "wct.onnx").stat().st_size < 2 * count + 120_000
+
+
+@pytest.mark.parametrize("name", [*KINDS])
+def test_photos_of_any_size_are_painted(folder: Path, statistics: Statistics, name: str) -> None:
+    style = style_of(folder, name, statistics)
+    for size in ((1, 1), (3, 50), (45, 63)):
+        painted = stylize(PHOTO[: size[0], : size[1]], style)
+        assert painted.shape == (*size, 3)
+
+
+@pytest.mark.parametrize("name", [*KINDS])
+def test_next_to_no_strength_is_next_to_the_photo(folder: Path, statistics: Statistics, name: str) -> None:
+    style = style_of(folder, name, statistics)
+    distances = [
+        np.abs(stylize(PHOTO, style, strength=s, precision="float32").astype(float) - PHOTO).mean()
+        for s in (0.001, 0.3, 1.0)
+    ]
+    assert distances[0] < 1
+    assert distances == sorted(distances)
+
+
+def test_shares_of_photo_and_rows_come_to_what_is_asked() -> None:
+    for photo in (0.0, 0.3, 0.9):
+        style = torch.tensor([photo, (1 - photo) * 0.25, (1 - photo) * 0.75])
+        own, shares = Between.shares(style)
+        assert (own + shares.sum()).item() == pytest.approx(1)
+        assert (shares[1] / shares[0]).item() == pytest.approx(3)
+        # What is painted of the features, and shown of the picture, is together the share of the painting.
+        assert ((1 - photo**2) * shares.sum()).item() == pytest.approx(1 - photo)
+    own, shares = Between.shares(torch.tensor([1.0, 0.0]))
+    assert (own.item(), shares.tolist()) == (0.5, [0.0])
+
+
+def test_adain_at_full_strength_has_the_paintings_statistics(statistics: Statistics) -> None:
+    net = AdaINNet().eval().requires_grad_(False)
+    seen: list[torch.Tensor] = []
+    net.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    mean, deviation = (torch.from_numpy(statistics[key]) for key in net.inputs)
+    image = torch.rand(1, 3, 128, 160)
+    net(image, torch.tensor([0.0, 0.0, 1.0, 0.0]), mean, deviation)
+    found = mean_deviation(seen[0])
+    lively = mean_deviation(net.encoder(image, ["relu4_1"])["relu4_1"])[1][0] > 1e-3  # a dead channel has no deviation
+    assert lively.sum() > 60
+    torch.testing.assert_close(found[0][0], mean[1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[1][0][lively], deviation[1][lively], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [(5, 4, 3, 2, 1), (3,), (4, 1)])
+def test_any_levels_of_wct(levels: tuple[int, ...], statistics: Statistics) -> None:
+    net = WCTNet(levels).eval().requires_grad_(False)
+    assert len(net.inputs) == 2 * len(levels)
+    assert {*net.inputs} <= {*statistics}
+    inputs = [torch.from_numpy(statistics[key]) for key in net.inputs]
+    image = torch.rand(1, 3, 32, 48)
+    assert net(image, torch.tensor([0.0, 0.2, 0.3, 0.5]), *inputs).shape == image.shape
+
+
+def test_the_rows_of_a_network_are_made_of_the_description(statistics: Statistics) -> None:
+    """The same picture as of a palette that has these rows."""
+    net = net_of(RowNet)
+    assert isinstance(net, RowNet)
+    inputs = [torch.from_numpy(statistics[key]) for key in net.inputs]
+    palette = StyleNet(rows=1 + len(SIZES)).eval().requires_grad_(False)
+    shared = {key: value for key, value in net.net.state_dict().items() if key not in tables(palette)}
+    palette.load_state_dict(shared | net.rows(describe(inputs)))
+    image, style = torch.rand(1, 3, 24, 32), torch.tensor([0.3, 0.1, 0.6, 0.0])
+    torch.testing.assert_close(net(image, style, *inputs), palette(image, style[None]))
+
+
+def test_every_engine_has_its_name_and_shape() -> None:
+    assert {*ENGINES} == {*paintings.ENGINES} == {*engines.SHAPES}
+
+
+def test_an_engine_that_openvino_paints_otherwise_is_not_written(folder: Path) -> None:
+    with pytest.raises(StyleError, match="OpenVINO's output is"):
+        engines.export_engine("adain", net_of(AdaINNet), folder, tolerance=0)
