@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.clips import ClipStep, paint_video
     from impasto.config import OptimizeConfig, StyleNetArgs, TrainConfig, TransformerArgs
     from impasto.errors import (
         DeviceError,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         OptimizationError,
         StyleError,
         TrainingError,
+        VideoError,
         WeightsError,
     )
     from impasto.images import Picture, read_image, read_picture, write_image
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "ClipStep",
     "DeviceError",
     "ImageError",
     "ImpastoError",
@@ -50,12 +53,14 @@ __all__ = [
     "TrainConfig",
     "TrainingError",
     "TransformerArgs",
+    "VideoError",
     "WeightsError",
     "builtin_styles",
     "load_style",
     "matrix",
     "merge",
     "optimize",
+    "paint_video",
     "preview",
     "read_image",
     "read_picture",
@@ -66,6 +71,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "clips": ("ClipStep", "paint_video"),
     "config": ("OptimizeConfig", "StyleNetArgs", "TrainConfig", "TransformerArgs"),
     "errors": (
         "DeviceError",
@@ -75,6 +81,7 @@ _HOMES = {
         "OptimizationError",
         "StyleError",
         "TrainingError",
+        "VideoError",
         "WeightsError",
     ),
     "images": ("Picture", "read_image", "read_picture", "write_image"),
@@ -101,6 +108,10 @@ def __getattr__(name: str) -> Any:
             from impasto.errors import MissingExtraError
 
             raise MissingExtraError(f"impasto.{name} needs PyTorch: pip install 'impasto[train]'") from error
+        if error.name in ("av", "cv2"):
+            from impasto.errors import MissingExtraError
+
+            raise MissingExtraError(f"impasto.{name} needs {error.name}: pip install 'impasto[video]'") from error
         raise
     globals()[name] = value
     return value
