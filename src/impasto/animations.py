@@ -20,7 +20,7 @@ from impasto.errors import VideoError
 from impasto.video import MAX_PIXELS, RGB, Clip, ColorTags, Frame, ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from av.video.frame import VideoFrame

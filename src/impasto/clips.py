@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import queue
 import threading
 import time
 import warnings
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
@@ -23,18 +22,20 @@ from impasto.errors import VideoError
 from impasto.files import check_write
 from impasto.flow import STEADY, Change, Motion, Steadier, check_steady
 from impasto.images import resize
-from impasto.parts import PART_FRAMES, Parts, PartWriter, join
+from impasto.parts import PART_FRAMES, Parts, PartWriter, folder_of, join
 from impasto.styles import Style, chosen, load_style
 from impasto.stylize import check, check_stroke, paint, resize_mask
 from impasto.video import Clip, Frame, read_clip, read_frames
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from impasto.images import Pixels
 
 T = TypeVar("T")
 
-AHEAD: Final = 4
-"""Frames that are read, and whose motion is found, while others are painted."""
+AHEAD: Final = 2
+"""Frames that wait between two stages of the work."""
 
 
 class Painter(Protocol):
@@ -106,9 +107,7 @@ def paint_video(
         "mask": None if mask is None else hashlib.sha256(mask.tobytes()).hexdigest(),
     }
     cut = Cut(start=start, end=end, max_side=max_side)
-    return paint_with(
-        painter, source, target, job, cut=cut, steady=steady, codec=codec, quality=quality, resume=resume
-    )
+    return paint_with(painter, source, target, job, cut=cut, steady=steady, codec=codec, quality=quality, resume=resume)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +173,7 @@ def paint_with(
         "cut": [cut.start, cut.end],
         "steady": steady,
     }
-    parts = Parts(target.with_name(f".{target.name}.parts"), made)
+    parts = Parts(folder_of(target), made)
     return work(painter, clip, target, parts, told, cut, steady, resume=resume)
 
 
@@ -222,10 +221,10 @@ def painted_parts(
     done = before
     last: Change | None = None
     try:
-        for frame, last in ahead(moving(clip, cut, parts, motion), AHEAD):
+        # Three stages at once: reading and motion, painting, steadying and coding. What each computes is its own.
+        for frame, last in ahead(painting(painter, ahead(moving(clip, cut, parts, motion)))):
             writer = writer or PartWriter(parts)
-            painted = steadier(painter(frame.pixels), last)
-            writer.write(painted, frame.alpha, frame.time, frame.duration)
+            writer.write(steadier(frame.pixels, last), frame.alpha, frame.time, frame.duration)
             done += 1
             if len(writer.times) == PART_FRAMES:
                 writer.close(saved(steadier, last))
@@ -247,7 +246,9 @@ def saved(steadier: Steadier, last: Change | None) -> dict[str, Any]:
     return steadier.state() | (last.state() if last else {})
 
 
-def moving(clip: Clip, cut: Cut, parts: Parts, motion: Motion | None) -> Iterator[tuple[Frame, Change | None]]:
+def moving(
+    clip: Clip, cut: Cut, parts: Parts, motion: Motion | None
+) -> Generator[tuple[Frame, Change | None], None, None]:
     """Yield the frames that are not finished yet, of the size to paint, and how each differs from the one before."""
     size, told = cut.size(clip), False
     for frame in read_frames(clip.path, clip, start=cut.start, end=cut.end, skip=parts.frames):
@@ -262,8 +263,17 @@ def moving(clip: Clip, cut: Cut, parts: Parts, motion: Motion | None) -> Iterato
         yield Frame(pixels, frame.time, frame.duration, alpha), motion(pixels) if motion else None
 
 
-def ahead(items: Iterator[T], count: int) -> Iterator[T]:
-    """Yield items that a thread fetches in advance, at most so many at a time; closing stops it."""
+def painting(
+    painter: Painter, frames: Generator[tuple[Frame, Change | None], None, None]
+) -> Generator[tuple[Frame, Change | None], None, None]:
+    """Yield frames painted."""
+    with contextlib.closing(frames):
+        for frame, change in frames:
+            yield replace(frame, pixels=painter(frame.pixels)), change
+
+
+def ahead(items: Generator[T, None, None], count: int = AHEAD) -> Generator[T, None, None]:
+    """Yield items that a thread fetches in advance, at most so many at a time; closing stops it and closes `items`."""
     waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(count)
     stopped = threading.Event()
 
@@ -284,6 +294,8 @@ def ahead(items: Iterator[T], count: int) -> Iterator[T]:
             put(None, StopIteration())
         except BaseException as error:  # it is raised where the items are used  # noqa: BLE001
             put(None, error)
+        finally:
+            items.close()
 
     thread = threading.Thread(target=fetch, name="impasto-frames", daemon=True)
     thread.start()

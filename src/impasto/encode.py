@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import av
 import numpy as np
@@ -17,8 +16,11 @@ from impasto.video import BT709, JPEG_RANGE, MPEG_RANGE, RGB, Clip, ColorTags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from fractions import Fraction
+
     from av.container import OutputContainer
     from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
     from impasto.images import Pixels
@@ -45,7 +47,15 @@ class Codec:
 
 
 CODECS: Final = {
-    "h264": Codec(encoder="libx264", finest=8, coarsest=50, options={"preset": "veryfast"}, odd="yuv444p"),
+    # With its lookahead in a thread of its own x264 now and then codes the same frames otherwise, and a resumed video
+    # would not be the same.
+    "h264": Codec(
+        encoder="libx264",
+        finest=8,
+        coarsest=50,
+        options={"preset": "veryfast", "x264-params": "sync-lookahead=0"},
+        odd="yuv444p",
+    ),
     "h265": Codec(
         encoder="libx265",
         finest=10,
@@ -143,13 +153,13 @@ class Encoder:
         self.container, self.target = container, target
         self.stream = add_stream(container, target)
 
-    def write(self, pixels: Pixels, alpha: Pixels | None, time: int, duration: int) -> Iterator[Packet]:
+    def write(self, pixels: Pixels, alpha: Pixels | None, time: int, duration: int) -> Iterator[Packet[Any]]:
         """Yield the packets that a frame, uint8 (H, W, 3) shown at `time` ticks, brings forth."""
         frame = to_frame(pixels, alpha, self.target, str(self.stream.pix_fmt))
         frame.pts, frame.time_base, frame.duration = time, self.target.time_base, duration
         yield from self.stream.encode(frame)
 
-    def finish(self) -> Iterator[Packet]:
+    def finish(self) -> Iterator[Packet[Any]]:
         """Yield the packets that were held back."""
         yield from self.stream.encode(None)
 
@@ -183,9 +193,9 @@ def add_stream(container: OutputContainer, target: Target) -> VideoStream:
         options = codec.options | {"crf": codec.crf(target.quality)}
     os.environ.setdefault("SVT_LOG", "1")  # or SVT-AV1 tells its settings on standard error
     try:
-        stream = container.add_stream(name, rate=target.rate, options=options)
+        stream = cast("VideoStream", container.add_stream(name, rate=target.rate, options=options))
         stream.width, stream.height, stream.pix_fmt = target.width, target.height, pix_fmt
-        context = stream.codec_context
+        context: VideoCodecContext = stream.codec_context
         stream.time_base = context.time_base = target.time_base
         context.sample_aspect_ratio = target.pixel_aspect
         if not target.animated:
@@ -208,5 +218,8 @@ def keep_metadata(container: OutputContainer, metadata: dict[str, str]) -> None:
 
 
 def muxer_options(suffix: str) -> dict[str, str]:
-    """Options of the muxer for files of a suffix: MP4 with its index at the front, so that it plays while it loads."""
-    return {"movflags": "faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
+    """Options of the muxer for files of a suffix.
+
+    MP4 has its index at the front, so that it plays while it loads, and is exact to a sample in where a stream begins.
+    """
+    return {"movflags": "faststart", "movie_timescale": "48000"} if suffix in (".mp4", ".m4v", ".mov") else {}

@@ -3,27 +3,26 @@
 Follows Ruder, Dosovitskiy and Brox 2016 in what is trusted of the last painting: where forward and backward flow agree.
 The flow is DIS (Kroeger et al. 2016) between reduced frames of the video. Two departures, since what is painted here is
 blended with the last painting instead of optimised from it: brightness has to agree too, and the fine detail that every
-mean of two paintings loses is given back to the measure of the one that was painted afresh, so that nothing blurs
-however long the same strokes are carried.
+mean of two paintings loses is made up for with that of the one painted afresh, so that nothing blurs however long the
+same strokes are carried.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-
-from impasto.images import Floats, Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from impasto.images import Floats, Pixels
+
 STEADY: Final = 0.75
 """What `steady` is unless asked otherwise."""
-MOST: Final = 0.95
+MOST: Final = 0.94
 """Share of the last painting at `steady` 1: a change that its flow does not show still comes through in a second."""
 SIDE: Final = 448
 """Long side in pixels of the frames between which the flow is found."""
@@ -31,13 +30,11 @@ BRIGHTNESS, CONTRAST = 8.0, 0.5
 """Levels, and share of the contrast around, by which brightness may differ along the flow before that is trusted less;
 at twice as much it is not trusted at all."""
 CUT_SHARE, CUT_LEVELS = 0.25, 12.0
-"""A cut: less than this share of the frame is trusted, and brightness differs by more than so many levels in the mean."""
+"""A cut: less than this share of the frame is trusted, and its mean brightness differs by more than so many levels."""
 LEAST_SIDE: Final = 16
 """Below it there is no flow."""
-DETAIL_GAIN: Final = 2.0
-"""The most by which fine detail is raised."""
 DETAIL_AIM: Final = 1.05
-"""Energy of fine detail to reach, over that of the frame painted afresh: where the gain ends some is missing."""
+"""Energy of fine detail to reach, over that of the frame painted afresh."""
 
 
 def check_steady(steady: float) -> None:
@@ -71,7 +68,7 @@ class Motion:
     """Finds how each frame of a video differs from the one before."""
 
     def __init__(self) -> None:
-        self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.flow: Any = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
         self.before: Pixels | None = None
 
     def restore(self, state: Mapping[str, Pixels]) -> None:
@@ -85,7 +82,7 @@ class Motion:
         nothing = np.zeros(small.shape, np.float32)
         if before is None or before.shape != small.shape or min(small.shape) < LEAST_SIDE:
             return Change(small, None, nothing)
-        back, forth = self.flow.calc(small, before, None), self.flow.calc(before, small, None)  # type: ignore[call-overload]
+        back, forth = self.flow.calc(small, before, None), self.flow.calc(before, small, None)
         trust, levels = agreement(before, small, back, forth)
         if trust.mean() < CUT_SHARE and levels > CUT_LEVELS:
             return Change(small, None, nothing)
@@ -105,8 +102,7 @@ def agreement(before: Pixels, small: Pixels, back: Floats, forth: Floats) -> tup
     """Trust in a backward flow, (h, w), and by how many levels the frames differ along it in the mean."""
     places = absolute(back)
     returned = moved(forth, places, cv2.INTER_LINEAR)
-    off = ((back + returned) ** 2).sum(2)
-    length = (back**2).sum(2) + (returned**2).sum(2)
+    off, length = squared(back + returned), squared(back) + squared(returned)
     trust = np.exp(-off / (0.02 * length + 0.5))
     height, width = small.shape
     x, y = places[..., 0], places[..., 1]
@@ -119,6 +115,12 @@ def agreement(before: Pixels, small: Pixels, back: Floats, forth: Floats) -> tup
     return np.asarray(trust, np.float32), float(levels.mean())
 
 
+def squared(vectors: Floats) -> Floats:
+    """Squared lengths of vectors (h, w, 2)."""
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.asarray(x * x + y * y)
+
+
 def absolute(flow: Floats) -> Floats:
     """Places (x, y) to which the vectors of a flow (h, w, 2) point."""
     height, width = flow.shape[:2]
@@ -128,10 +130,9 @@ def absolute(flow: Floats) -> Floats:
     return places
 
 
-def moved(image: Pixels | Floats, places: Floats, how: int) -> Pixels | Floats:
+def moved(image: Pixels | Floats, places: Floats, how: int) -> Any:
     """An image as it is at other places."""
-    result: Pixels | Floats = cv2.remap(image, places, None, how, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-    return result
+    return cv2.remap(image, places, None, how, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
 
 
 class Steadier:
@@ -180,25 +181,28 @@ def enlarged(flow: Floats, height: int, width: int) -> Floats:
 
 
 def detailed(mixed: Pixels, painted: Pixels) -> Pixels:
-    """`mixed` with its fine detail of lightness raised to the measure of what was painted, place by place."""
-    fine, wanted = detail(mixed), detail(painted)
-    gain = np.sqrt((DETAIL_AIM * energy(wanted) + 0.5) / (energy(fine) + 0.5))
-    raised = cv2.resize(np.clip(gain, 1, DETAIL_GAIN) - 1, fine.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    added = np.asarray(cv2.multiply(fine, raised, dtype=cv2.CV_16S), np.int16)
+    """`mixed` with fine detail of the lightness of `painted` added, place by place until there is as much of it.
+
+    Of M + c P the energy is m + 2 c x + c^2 p, x being the energy that both have in common. Raising the detail that
+    `mixed` still has would need nothing of `painted`, but what is raised is carried on and raised again: within some
+    hundred frames all that is left of a still scene is grain.
+    """
+    fine, fresh = detail(mixed), detail(painted)
+    m, p, x = energy(fine, fine), energy(fresh, fresh) + 0.1, energy(fine, fresh)
+    c = (np.sqrt(x * x + p * np.maximum(DETAIL_AIM * p - m, 0)) - x) / p
+    amount = cv2.resize(np.clip(c, 0, 1), fine.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    added = cv2.multiply(fresh, amount, dtype=cv2.CV_16S)
     return np.asarray(cv2.add(mixed, cv2.merge((added, added, added)), dtype=cv2.CV_8U), np.uint8)
 
 
-def detail(image: Pixels) -> npt.NDArray[np.int16]:
-    """What an image's lightness has that a small blur takes away."""
+def detail(image: Pixels) -> Floats:
+    """What an image's lightness has at each pixel beyond the mean of the four around it."""
     light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    soft = cv2.GaussianBlur(light, (3, 3), 0.85)
-    return np.asarray(cv2.subtract(light, soft, dtype=cv2.CV_16S), np.int16)
+    return np.asarray(cv2.Laplacian(light, cv2.CV_32F, scale=-0.25), np.float32)
 
 
-def energy(fine: npt.NDArray[np.int16]) -> Floats:
-    """Mean square of detail around each place of a map of a quarter of the size."""
-    values = fine.astype(np.float32)
-    values *= values
-    height, width = fine.shape
-    small = cv2.resize(values, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
+def energy(one: Floats, other: Floats) -> Floats:
+    """Mean product of two maps of detail around each place of a map of a quarter of the size."""
+    height, width = one.shape
+    small = cv2.resize(one * other, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.blur(small, (3, 3)), np.float32)

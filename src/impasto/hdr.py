@@ -7,12 +7,13 @@ that hues stay; what is no brighter than white paper (203 cd/m2, BT.2408) is lef
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from impasto.images import Floats, Pixels
+if TYPE_CHECKING:
+    from impasto.images import Floats, Pixels
 
 Deep = npt.NDArray[np.uint16]
 
@@ -43,7 +44,7 @@ def to_plain(pixels: Deep, transfer: int, *, wide: bool = True) -> Pixels:
     if wide:
         light = light @ TO_BT709.T
     np.clip(light, 0, 1, out=light)
-    return np.rint(255 * light ** np.float32(1 / 2.4)).astype(np.uint8)
+    return np.asarray(np.rint(255 * light ** np.float32(1 / 2.4)), np.uint8)
 
 
 @lru_cache(maxsize=1)
@@ -70,8 +71,8 @@ def hlg_light(pixels: Deep) -> Floats:
     """Light of HLG codes on a screen of `PEAK` cd/m2, 1 at white paper: inverse OETF, then the OOTF's gamma of 1.2."""
     scene = hlg_table()[pixels]
     luma = scene @ np.array([0.2627, 0.678, 0.0593], np.float32)
-    light: Floats = scene * (np.maximum(luma, 1e-6)[..., None] ** np.float32(0.2)) * np.float32(PEAK / PAPER)
-    return light
+    gain = np.maximum(luma, 1e-6)[..., None] ** np.float32(0.2) * np.float32(PEAK / PAPER)
+    return np.asarray(scene * gain, np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -86,9 +87,9 @@ def hlg_table() -> Floats:
 def curve() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Gains of BT.2390's curve at the square roots of light, 1 at white paper."""
     levels = np.linspace(1e-3, np.sqrt(10000 / PAPER), 4096)
-    top = pq_code(np.float64(PEAK))
+    top = pq_code(np.array(PEAK))
     code = np.minimum(pq_code(levels**2 * PAPER) / top, 1)
-    white = pq_code(np.float64(PAPER)) / top
+    white = pq_code(np.array(PAPER)) / top
     knee = 1.5 * white - 0.5
     t = np.clip((code - knee) / (1 - knee), 0, 1)
     rolled = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * white

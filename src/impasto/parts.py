@@ -15,14 +15,14 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import av
 import numpy as np
 
 from impasto.animations import write_gif, write_webp
-from impasto.encode import Encoder, Target, add_stream, keep_metadata, muxer_options
 from impasto.encode import CONTAINERS as FORMATS
+from impasto.encode import Encoder, Target, add_stream, keep_metadata, muxer_options
 from impasto.files import atomic_write
 from impasto.sound import Sound
 from impasto.video import opened
@@ -66,7 +66,7 @@ class Parts:
     def open(self, job: Mapping[str, Any], *, resume: bool) -> bool:
         """Make the folder, or find what is finished of the same job; whether there was another job's to discard."""
         told = self.folder / "job.json"
-        text = json.dumps(job | {"target": asdict(self.target)}, sort_keys=True, default=str)
+        text = json.dumps({**job} | {"target": asdict(self.target)}, sort_keys=True, default=str)
         there = self.folder.is_dir()
         same = there and told.is_file() and told.read_text("utf-8") == text
         if there and not (same and resume):
@@ -99,7 +99,7 @@ class Parts:
         """Note that the next part's packets are complete."""
         index = len(self.done)
         arrays = io.BytesIO()
-        np.savez(arrays, **state)
+        np.savez(arrays, **cast("dict[str, Any]", {**state}))
         write_bytes(self.path(index, "npz"), arrays.getvalue())
         write_bytes(self.path(index, "json"), json.dumps({"times": times, "delay": delay}).encode())
         self.done.append(Part(times, delay))
@@ -109,6 +109,11 @@ class Parts:
     def remove(self) -> None:
         """Remove the folder, with all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def folder_of(target: Path) -> Path:
+    """Where the finished parts of an output wait."""
+    return target.with_name(f".{target.name}.parts")
 
 
 class PartWriter:
@@ -127,7 +132,7 @@ class PartWriter:
         self.times.append((time, duration))
         self.mux(self.encoder.write(pixels, alpha, time - self.times[0][0], duration))
 
-    def mux(self, packets: Iterator[Packet]) -> None:
+    def mux(self, packets: Iterator[Packet[Any]]) -> None:
         """Write packets, and note the order of their frames."""
         for packet in packets:
             self.coded.append(packet.pts or 0)
@@ -160,7 +165,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def join(parts: Parts, target: Path, clip: Clip, first: int, end: float | None) -> None:
-    """Write the parts as one video that begins at the tick `first` of a clip, with its sound until `end`, in seconds."""
+    """Write the parts as one video that begins at the tick `first` of a clip, with its sound until `end`, seconds."""
     with atomic_write(target) as stream:
         place = Path(stream.name)
         if parts.target.suffix == ".gif":
@@ -186,7 +191,7 @@ def join_video(parts: Parts, place: Path, clip: Clip, first: int, end: float | N
             container.mux(packet)
 
 
-def pictures(parts: Parts, stream: VideoStream, first: int) -> Iterator[tuple[Fraction, Packet]]:
+def pictures(parts: Parts, stream: VideoStream, first: int) -> Iterator[tuple[Fraction, Packet[Any]]]:
     """Yield the packets of all parts with the times of their frames, each with the time of its decoding in seconds."""
     times = times_of(parts, first)
     delay = max(part.delay for part in parts.done)
@@ -208,10 +213,12 @@ def times_of(parts: Parts, first: int) -> list[tuple[int, int]]:
     """When each frame of all parts is shown, from the tick `first`, and for how long: until the next one."""
     stated = [time for part in parts.done for time in part.times]
     begins = [time - first for time, _ in stated]
-    return list(zip(begins, [after - time for time, after in itertools.pairwise(begins)] + [stated[-1][1]], strict=True))
+    return list(
+        zip(begins, [after - time for time, after in itertools.pairwise(begins)] + [stated[-1][1]], strict=True)
+    )
 
 
-def packets_of(path: Path) -> list[Packet]:
+def packets_of(path: Path) -> list[Packet[Any]]:
     """All packets of a part, in the order of coding."""
     with av.open(str(path), "r", format=FORMAT) as container:
         return [packet for packet in container.demux(video=0) if packet.size]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
     from av.stream import Stream
-    from av.subtitles.stream import SubtitleStream
 
 TEXT_SUBTITLES = ("mov_text", "subrip", "webvtt", "ass", "ssa")
 
@@ -30,7 +29,7 @@ class Sound:
     def __init__(
         self, source: Path, output: OutputContainer, begin: Fraction, end: Fraction | None, *, cut: bool
     ) -> None:
-        """Take what is heard until `end`, seconds of the source's own clock, and not before `begin` if that is a cut."""
+        """Take what is heard until `end`, seconds of the source's clock, and not before `begin` if that is a cut."""
         self.source, self.begin, self.end, self.cut = source, begin, end, cut
         self.copied: dict[int, Stream] = {}
         self.recoded: dict[int, AudioStream] = {}
@@ -38,7 +37,7 @@ class Sound:
             for stream in (*container.streams.audio, *container.streams.subtitles):
                 self.add(stream, output)
 
-    def add(self, stream: AudioStream | SubtitleStream, output: OutputContainer) -> None:
+    def add(self, stream: Any, output: OutputContainer) -> None:
         """Give the output a stream like this one, or tell why not."""
         codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
         if codec in output.supported_codecs:
@@ -63,7 +62,7 @@ class Sound:
         added_audio.metadata.update(stream.metadata)
         self.recoded[stream.index] = added_audio
 
-    def packets(self) -> Iterator[tuple[Fraction, Packet]]:
+    def packets(self) -> Iterator[tuple[Fraction, Packet[Any]]]:
         """Yield packets for the output in the source's order, each with its time in seconds."""
         if not self.copied and not self.recoded:
             return
@@ -79,14 +78,14 @@ class Sound:
                 else:
                     yield from self.coded(packet, resamplers[index], self.recoded[index])
 
-    def wanted(self, packet: Packet, base: Fraction) -> bool:
+    def wanted(self, packet: Packet[Any], base: Fraction) -> bool:
         """Whether a packet belongs to what is heard; all do where nothing is cut."""
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
             return not self.cut
         return not (self.cut and stamp * base < self.begin) and (self.end is None or stamp * base < self.end)
 
-    def moved(self, packet: Packet, base: Fraction, stream: Stream) -> tuple[Fraction, Packet]:
+    def moved(self, packet: Packet[Any], base: Fraction, stream: Stream) -> tuple[Fraction, Packet[Any]]:
         """A packet with its bytes as they are, on the output's clock."""
         shift = round(self.begin / base)
         packet.stream = stream
@@ -96,13 +95,15 @@ class Sound:
         stamp = packet.dts if packet.dts is not None else packet.pts
         return (stamp or 0) * base, packet
 
-    def coded(self, packet: Packet, convert: av.AudioResampler, stream: AudioStream) -> Iterator[tuple[Fraction, Packet]]:
+    def coded(
+        self, packet: Packet[Any], convert: av.AudioResampler, stream: AudioStream
+    ) -> Iterator[tuple[Fraction, Packet[Any]]]:
         """A packet decoded and coded anew; the empty one at the end brings what was held back."""
         try:
             frames: list[Any] = list(packet.decode())
         except FFmpegError:
             return
-        sounds = [new for frame in frames for new in self.resampled(frame, convert)]
+        sounds: list[Any] = [new for frame in frames for new in self.resampled(frame, convert)]
         if not packet.size:
             sounds += [*convert.resample(None), None]
         for sound in sounds:
@@ -125,7 +126,7 @@ def resampler(stream: AudioStream) -> av.AudioResampler:
     )
 
 
-def demuxed(container: InputContainer, indexes: list[int]) -> Iterator[Packet]:
+def demuxed(container: InputContainer, indexes: list[int]) -> Iterator[Packet[Any]]:
     """Packets of some streams until the end, or until the file breaks off."""
     packets = container.demux([container.streams[index] for index in indexes])
     while True:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +23,8 @@ from impasto.errors import VideoError
 from impasto.images import Pixels, fit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -32,11 +33,6 @@ CONTAINERS: Final = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,nut,mxf,gif,apng,ivf,yuv4mpegpipe,dv,h264,hevc"
 )
 """FFmpeg's names of what is opened; none of them can lead to another file."""
-SUFFIXES: Final = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .flv .wmv .ogv .3gp .nut .mxf .ivf .y4m .dv".split()
-)
-"""Of files that are videos; a GIF or WebP may be one."""
-ANIMATIONS: Final = frozenset((".gif", ".webp"))
 MAX_PIXELS: Final = 8192 * 8192
 """Of one frame; a hostile header may state 4 gigapixels."""
 UNKNOWN: Final = 2
@@ -240,7 +236,7 @@ def decoded(container: InputContainer, stream: VideoStream, damage: Damage) -> I
         if packet.is_corrupt:
             damage.packets += 1
         try:
-            yield from packet.decode()  # type: ignore[misc] - of a video stream
+            yield from packet.decode()
         except InvalidDataError:
             damage.packets += 1
         except FFmpegError as error:
@@ -361,7 +357,10 @@ def to_rgb(frame: VideoFrame, clip: Clip) -> Pixels:
     """A frame's colours as they are shown, uint8 (H, W, 3) or (H, W, 4); HDR is mapped to what a plain screen shows."""
     tags = color_tags(frame)
     high = hdr.is_hdr(tags.transfer)
-    options: dict[str, Any] = {"format": "rgb48le" if high else COPIED_FORMATS[clip.alpha], "dst_color_range": JPEG_RANGE}
+    options: dict[str, Any] = {
+        "format": "rgb48le" if high else COPIED_FORMATS[clip.alpha],
+        "dst_color_range": JPEG_RANGE,
+    }
     if tags.matrix != RGB:
         options["src_colorspace"] = tags.conversion(frame.height)
         options["src_color_range"] = tags.range or MPEG_RANGE
@@ -398,17 +397,3 @@ def is_webp(path: Path) -> bool:
     except OSError:
         return False
     return head[:4] == b"RIFF" and head[8:] == b"WEBP"
-
-
-def is_clip(path: Path) -> bool:
-    """Whether a file is to be taken for a video: by its name, or as a picture that moves."""
-    suffix = path.suffix.lower()
-    if suffix not in ANIMATIONS:
-        return suffix in SUFFIXES
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return getattr(image, "n_frames", 1) > 1
-    except Exception:  # whatever it is, reading it as a picture tells  # noqa: BLE001
-        return False
