@@ -47,13 +47,13 @@ class Codec:
 
 
 CODECS: Final = {
-    # With its lookahead in a thread of its own x264 now and then codes the same frames otherwise, and a resumed video
-    # would not be the same.
+    # With mbtree x264 (core 165, AVX-512) now and then codes the same frames otherwise, and a resumed video would not be
+    # the same.
     "h264": Codec(
         encoder="libx264",
         finest=8,
         coarsest=50,
-        options={"preset": "veryfast", "x264-params": "sync-lookahead=0"},
+        options={"preset": "veryfast", "x264-params": "mbtree=0"},
         odd="yuv444p",
     ),
     "h265": Codec(
