@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from impasto.images import Picture, read_image, read_picture, write_image
     from impasto.journal import Step
+    from impasto.live import stylize_frames
     from impasto.optimize import OptimizeStep, optimize
     from impasto.palette import merge
     from impasto.preview import preview
@@ -66,6 +67,7 @@ __all__ = [
     "read_picture",
     "sheet",
     "stylize",
+    "stylize_frames",
     "train",
     "write_image",
 ]
@@ -86,6 +88,7 @@ _HOMES = {
     ),
     "images": ("Picture", "read_image", "read_picture", "write_image"),
     "optimize": ("OptimizeStep", "optimize"),
+    "live": ("stylize_frames",),
     "palette": ("merge",),
     "preview": ("preview",),
     "sheets": ("matrix", "sheet"),

@@ -47,7 +47,7 @@ class Codec:
 
 
 CODECS: Final = {
-    # With mbtree x264 (core 165, AVX-512) now and then codes the same frames otherwise, and a resumed video would not be
+    # With mbtree x264 (core 165, AVX-512) does not always code the same frames alike, and a resumed video would not be
     # the same.
     "h264": Codec(
         encoder="libx264",
