@@ -111,10 +111,10 @@ def __getattr__(name: str) -> Any:
             from impasto.errors import MissingExtraError
 
             raise MissingExtraError(f"impasto.{name} needs PyTorch: pip install 'impasto[train]'") from error
-        if error.name in ("av", "cv2"):
+        if (error.name or "").partition(".")[0] in ("av", "cv2"):
             from impasto.errors import MissingExtraError
 
-            raise MissingExtraError(f"impasto.{name} needs {error.name}: pip install 'impasto[video]'") from error
+            raise MissingExtraError(f"impasto.{name} needs PyAV and OpenCV: pip install 'impasto[video]'") from error
         raise
     globals()[name] = value
     return value

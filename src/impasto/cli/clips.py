@@ -35,7 +35,8 @@ def is_clip(path: Path) -> bool:
 
 def clip_suffix(source: Path) -> str:
     """What the output of a video is called unless its name is given: as its source, or MP4."""
-    from impasto.encode import CONTAINERS
+    with needs_extra("video"):
+        from impasto.encode import CONTAINERS
 
     suffix = source.suffix.lower()
     return suffix if suffix in CONTAINERS else ".mp4"
