@@ -133,3 +133,29 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_package_keeps_other_attributes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(impasto, "stylize", "another")
     assert impasto.stylize == "another"  # type: ignore[comparison-overlap]
+
+
+VIDEO = ("animations", "cameras", "clips", "encode", "flow", "hdr", "live", "parts", "sound", "video")
+
+
+def test_video_needs_its_own_extra_only() -> None:
+    block = f"import sys; sys.modules.update(dict.fromkeys({set(EXTRAS) - {'av', 'cv2'}}))\n"
+    done = python(block + "".join(f"import impasto.{name}\n" for name in VIDEO))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["paint_video", "stylize_frames"])
+def test_names_that_need_the_video_extra_name_it(name: str) -> None:
+    done = python(BLOCK + f"import impasto\ntry: impasto.{name}\nexcept impasto.MissingExtraError as e: print(e)")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pip install 'impasto[video]'" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [["stylize", "a.mp4", "--style", "candy"], ["webcam", "--style", "candy"]], ids=lambda c: c[0]
+)
+def test_commands_that_need_the_video_extra_name_it(command: list[str]) -> None:
+    done = python(BLOCK + "from impasto.cli import main; main(sys.argv[1:])", *command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'impasto[video]'" in done.stderr

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.clips import ClipStep, paint_video
     from impasto.config import OptimizeConfig, StyleNetArgs, TrainConfig, TransformerArgs
     from impasto.errors import (
         DeviceError,
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
         OptimizationError,
         StyleError,
         TrainingError,
+        VideoError,
         WeightsError,
     )
     from impasto.images import Picture, read_image, read_picture, write_image
     from impasto.journal import Step
+    from impasto.live import stylize_frames
     from impasto.optimize import OptimizeStep, optimize
     from impasto.palette import merge
     from impasto.preview import preview
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "ClipStep",
     "DeviceError",
     "ImageError",
     "ImpastoError",
@@ -50,22 +54,26 @@ __all__ = [
     "TrainConfig",
     "TrainingError",
     "TransformerArgs",
+    "VideoError",
     "WeightsError",
     "builtin_styles",
     "load_style",
     "matrix",
     "merge",
     "optimize",
+    "paint_video",
     "preview",
     "read_image",
     "read_picture",
     "sheet",
     "stylize",
+    "stylize_frames",
     "train",
     "write_image",
 ]
 
 _HOMES = {
+    "clips": ("ClipStep", "paint_video"),
     "config": ("OptimizeConfig", "StyleNetArgs", "TrainConfig", "TransformerArgs"),
     "errors": (
         "DeviceError",
@@ -75,10 +83,12 @@ _HOMES = {
         "OptimizationError",
         "StyleError",
         "TrainingError",
+        "VideoError",
         "WeightsError",
     ),
     "images": ("Picture", "read_image", "read_picture", "write_image"),
     "optimize": ("OptimizeStep", "optimize"),
+    "live": ("stylize_frames",),
     "palette": ("merge",),
     "preview": ("preview",),
     "sheets": ("matrix", "sheet"),
@@ -101,6 +111,10 @@ def __getattr__(name: str) -> Any:
             from impasto.errors import MissingExtraError
 
             raise MissingExtraError(f"impasto.{name} needs PyTorch: pip install 'impasto[train]'") from error
+        if (error.name or "").partition(".")[0] in ("av", "cv2"):
+            from impasto.errors import MissingExtraError
+
+            raise MissingExtraError(f"impasto.{name} needs PyAV and OpenCV: pip install 'impasto[video]'") from error
         raise
     globals()[name] = value
     return value

@@ -399,6 +399,45 @@ def parse_weighted(items: Sequence[str], what: str) -> dict[str, float]:
     return weights
 
 
+VIDEO_SUFFIXES = frozenset(
+    "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts flv wmv ogv 3gp nut mxf ivf y4m dv".split()  # noqa: SIM905 - to be read
+)
+"""Of files that are videos, without their dots; a GIF or WebP may be one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """What a video asks for beyond a photo."""
+
+    steady: float = 0.75
+    """Of a video: 0 paints every frame by itself, 1 holds on to the last one's strokes as firmly as can be."""
+    codec: Literal["h264", "h265", "vp9", "av1"] | None = None
+    """Of a video; by default H.264 in .mp4, .mov and .mkv, VP9 in .webm."""
+    start: float = 0.0
+    """Where in a video to begin, in seconds."""
+    end: float | None = None
+    """Where in a video to end, in seconds."""
+    preview: float | None = None
+    """Paint only this many seconds of a video from its start."""
+    resume: bool = True
+    """Continue what an interrupted run of the same command has finished of a video; otherwise start afresh."""
+
+    def __post_init__(self) -> None:
+        """Check every value; raises ValueError."""
+        check_range(self, 0, 1, "steady")
+        check_range(self, 0, 1e7, "start")
+        if self.end is not None and not self.start < self.end:
+            raise ValueError(f"end is {self.end}; it must be after the start, {self.start} seconds")
+        if self.preview is not None and not self.preview > 0:
+            raise ValueError(f"preview is {self.preview}; it must be more than 0 seconds")
+
+    @property
+    def until(self) -> float | None:
+        """Second at which to end."""
+        ends = [end for end in (self.end, self.preview and self.start + self.preview) if end]
+        return min(ends, default=None)
+
+
 def to_json(config: Any) -> dict[str, Any]:
     """Fields of a configuration as plain JSON values, nested ones too; paths as text."""
 

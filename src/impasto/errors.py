@@ -33,5 +33,9 @@ class OptimizationError(ImpastoError):
     """An optimisation cannot start or go on: a state of another run, a picture that does not fit, a loss not finite."""
 
 
+class VideoError(ImpastoError):
+    """A video cannot be read, written or continued: missing, broken, no pictures in it, a codec or a full disk."""
+
+
 class MissingExtraError(ImpastoError):
     """A feature needs an optional part of Impasto that is not installed; the message names the extra."""

@@ -38,8 +38,15 @@ def forget_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def follow(steps: Generator[StepT, None, object], show: Callable[[StepT], None], output: Path, state: Path) -> int:
-    """Show each step of long work and name its `output` at the end; returns the exit code.
+def follow(
+    steps: Generator[StepT, None, object],
+    show: Callable[[StepT], None],
+    output: Path,
+    state: Path,
+    *,
+    quiet: bool = False,
+) -> int:
+    """Show each step of long work and name its `output` at the end, unless `quiet`; returns the exit code.
 
     Asked to stop by SIGINT or SIGTERM, it ends the step, and closing the work saves its `state`, a file or folder.
     """
@@ -66,7 +73,8 @@ def follow(steps: Generator[StepT, None, object], show: Callable[[StepT], None],
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    print(printable(str(output)))
+    if not quiet:
+        print(printable(str(output)))
     return 0
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from impasto.cli.clips import clip_suffix, is_clip
+
 STREAM = Path("-")
 LONGEST = 80
 """Letters of a style's name in the name of an output."""
@@ -32,7 +34,7 @@ def plan(inputs: Sequence[Path], output: Path | None, style: str, *, json: bool)
     for job in jobs:
         if job.target == STREAM and (json or len(jobs) > 1):
             raise ValueError("standard output takes one picture and no --json beside it; choose another --output")
-        if job.target != STREAM and job.target.suffix.lower() not in WRITE_SUFFIXES:
+        if job.target != STREAM and not is_clip(job.source) and job.target.suffix.lower() not in WRITE_SUFFIXES:
             raise ValueError(f"--output is {job.target}; it must end in one of {', '.join(WRITE_SUFFIXES)}")
         place = job.target.resolve()
         if place in targets:
@@ -52,6 +54,7 @@ def target_of(source: Path, output: Path | None, style: str) -> Path:
             return STREAM
         source = Path("stdin.png")
     suffix = source.suffix if source.suffix.lower() in WRITE_SUFFIXES else ".png"
+    suffix = clip_suffix(source) if is_clip(source) else suffix
     name = re.sub(r"[^\w .+-]", "_", style)[:LONGEST]  # names come from style files, which may be a stranger's
     return (output or source.parent) / f"{source.stem}-{name}{suffix}"
 

@@ -13,14 +13,17 @@ from cyclopts import Parameter
 import impasto
 from impasto.cli.app import Device, Engine, Flag, Precision, app
 from impasto.cli.choice import Choice
+from impasto.cli.clips import check_target, is_clip, paint_clip
 from impasto.cli.console import printable, tell
 from impasto.cli.outputs import STREAM, plan, protect
+from impasto.config import ClipConfig
 from impasto.errors import ImpastoError
 
 if TYPE_CHECKING:
     from impasto.images import Picture
 
 Colors = Literal["style", "luma", "match", "histogram"]
+AS_USUAL = ClipConfig()
 
 
 @app.command(usage="Usage: impasto stylize INPUT... --style STYLE [OPTIONS]")
@@ -38,13 +41,14 @@ def stylize(
     device: Device = "auto",
     precision: Precision = "auto",
     json: Flag = False,
+    clip: Annotated[ClipConfig, Parameter(name="*")] = AS_USUAL,
 ) -> int:
-    """Paint photographs in a style.
+    """Paint photographs and videos in a style.
 
     Parameters
     ----------
     inputs
-        Photographs; - is standard input.
+        Photographs and videos; - is a photograph on standard input.
     style
         Name of a built-in style (impasto styles lists them), a style file, or any painting (painting.jpg); a blend of
         several (candy:0.7,udnie:0.3, or a.jpg:0.6,b.jpg:0.4); or several with masks, a.jpg@left.png,b.jpg@right.png.
@@ -62,7 +66,7 @@ def stylize(
     max_side
         Reduce a larger photo to this many pixels on its long side.
     quality
-        Of JPEG, WebP or AVIF, 1 to 100.
+        Of JPEG, WebP, AVIF or a video, 1 to 100.
     engine
         What paints after a painting: rows, adain or wct; the best that there is unless given.
     device
@@ -71,6 +75,8 @@ def stylize(
         Of the arithmetic; auto is what is fastest on the device.
     json
         Print one JSON object an output.
+    clip
+        What a video asks for beyond a photo.
 
     """
     from impasto.images import read_mask
@@ -85,6 +91,10 @@ def stylize(
         check_stroke(stroke, loaded)
     jobs = plan(inputs, output, choice.name, json=json)
     protect(jobs, *inputs, mask, *choice.files)
+    clips = {job.source for job in jobs if is_clip(job.source)}
+    for job in jobs:
+        if job.source in clips:
+            check_target(job.target, clip, quality)
     soft_mask = read_mask(mask) if mask is not None else None
     runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
     settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
@@ -94,6 +104,11 @@ def stylize(
     for job in jobs:
         start = time.perf_counter()
         try:
+            if job.source in clips:
+                given = options | {"device": device, "precision": precision}
+                if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, quality, as_json=json):
+                    return code
+                continue
             picture = read_source(job.source)
             painted = impasto.stylize(picture, paint, device=device, precision=precision, **options)
             if job.source.is_file() and not (mask and mask.name == job.source.name):  # what has a name to be found by

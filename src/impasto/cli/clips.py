@@ -1,0 +1,133 @@
+"""The part of ``impasto stylize`` that paints videos."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from impasto.cli.app import needs_extra
+from impasto.cli.console import follow, printable
+from impasto.config import VIDEO_SUFFIXES, ClipConfig
+
+if TYPE_CHECKING:
+    from impasto.clips import ClipStep
+    from impasto.styles import Style
+    from impasto.stylize import Region
+
+SECONDS = 10.0
+"""Between lines where standard error is no terminal."""
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a file is to be taken for a video: by its name, or as a picture that moves."""
+    suffix = path.suffix.lower()
+    if suffix not in (".gif", ".webp"):
+        return suffix.removeprefix(".") in VIDEO_SUFFIXES
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1)) > 1
+    except Exception:  # whatever it is, reading it as a picture tells  # noqa: BLE001
+        return False
+
+
+def clip_suffix(source: Path) -> str:
+    """What the output of a video is called unless its name is given: as its source, or MP4."""
+    with needs_extra("video"):
+        from impasto.encode import CONTAINERS
+
+    suffix = source.suffix.lower()
+    return suffix if suffix in CONTAINERS else ".mp4"
+
+
+def check_target(target: Path, settings: ClipConfig, quality: int | None) -> None:
+    """Raise a ValueError, before any work, where a video could not be written so."""
+    with needs_extra("video"):
+        from impasto.encode import check_format
+
+    check_format(target.suffix, settings.codec, quality)
+    if not target.parent.is_dir():
+        raise ValueError(f"--output is {target}; its folder does not exist, create it first")
+
+
+def paint_clip(
+    source: Path,
+    target: Path,
+    style: "Style | list[Region]",
+    name: str,
+    settings: ClipConfig,
+    options: Mapping[str, Any],
+    quality: int | None,
+    *,
+    as_json: bool,
+) -> int:
+    """Paint a video, telling how it goes on standard error; returns the exit code."""
+    with needs_extra("video"):
+        from impasto.clips import paint_video
+        from impasto.parts import folder_of
+
+    begin = time.perf_counter()
+    steps = paint_video(
+        source,
+        target,
+        style,
+        **options,
+        steady=settings.steady,
+        codec=settings.codec,
+        quality=quality,
+        start=settings.start,
+        end=settings.until,
+        resume=settings.resume,
+    )
+    last: list[ClipStep] = []
+    code = follow(steps, lines(last), target, folder_of(target), quiet=True)
+    if code == 0:
+        report(source, target, name, last[-1] if last else None, time.perf_counter() - begin, as_json=as_json)
+    return code
+
+
+def lines(last: "list[ClipStep]") -> "Callable[[ClipStep], None]":
+    """What keeps the latest step in `last` and shows it: on one line of a terminal, elsewhere now and then."""
+    terminal, shown = sys.stderr.isatty(), time.monotonic()
+
+    def show(step: "ClipStep") -> None:
+        nonlocal shown
+        last[:] = [step]
+        finished = step.frame == step.frames
+        if not finished and time.monotonic() - shown < (0.2 if terminal else SECONDS):
+            return
+        shown = time.monotonic()
+        left = "" if step.seconds_left is None else "  {}:{:02d} left".format(*divmod(round(step.seconds_left), 60))
+        total = f" of {step.frames}" if step.frames else ""
+        text = f"frame {step.frame}{total}  {step.frames_per_second:.1f} a second{left}"
+        if terminal:
+            print(f"\r{text:60}", end="\n" if finished else "", file=sys.stderr, flush=True)
+        elif not finished:
+            print(text, file=sys.stderr, flush=True)
+
+    return show
+
+
+def report(source: Path, target: Path, style: str, step: "ClipStep | None", seconds: float, *, as_json: bool) -> None:
+    """Say what was written."""
+    from impasto.video import read_clip
+
+    clip = read_clip(target)
+    frames = step.frame if step else clip.frames or 0
+    if as_json:
+        told = {
+            "input": str(source),
+            "output": str(target),
+            "width": clip.width,
+            "height": clip.height,
+            "frames": frames,
+            "seconds": round(seconds, 3),
+            "style": style,
+        }
+        print(json.dumps(told), flush=True)
+        return
+    size = f"{clip.width} x {clip.height}"
+    print(printable(f"{target}  {size}  {frames} frames  {style}  {seconds:.2f} s"), flush=True)
