@@ -42,6 +42,7 @@ def refusals(*statuses: int) -> Answers:
         421: "The server is not known by that name",
         422: "A field or a file cannot be used; the message says which and why",
         429: "Too much is waiting; Retry-After says when to try again",
+        431: "The address or the headers are too long",
         503: "Not ready yet",
         504: "It took too long",
     }
@@ -51,7 +52,7 @@ def refusals(*statuses: int) -> Answers:
     }
 
 
-FAILURES = refusals(400, 401, 421)
+FAILURES = refusals(400, 401, 421, 431)
 CHANGES = refusals(403, 404, 408, 413, 415, 422, 429, 504)
 
 

@@ -26,6 +26,8 @@ OPEN = frozenset({"/health", "/ready"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 LASTING = "/events"
 """End of the paths whose answers last."""
+HEAD_BYTES = 32 << 10
+"""Of a request's address and headers."""
 FORM_BYTES = 1 << 20
 """Beside the picture, in the body of a request."""
 DRAINED_BYTES, DRAINED_S = 1 << 26, 5.0
@@ -101,6 +103,8 @@ class Guard:
     def admit(self, scope: Scope) -> None:
         """Raise a Refusal for a request from the wrong place, or without the token; find whose it is."""
         headers = Headers(scope=scope)
+        if len(scope["query_string"]) + len(scope["path"]) + sum(len(k) + len(v) for k, v in headers.raw) > HEAD_BYTES:
+            raise Refusal(431, "too_large", "the request's address or headers are too long")
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not self.is_host(host):
             raise Refusal(421, "wrong_host", "this server is not known by that name; its owner can add it with --hosts")

@@ -139,7 +139,7 @@ class Painter:
             )
         except WorkerDiedError as error:
             self.metrics.crashes.labels("paint").inc()
-            raise crashed("the picture could not be painted within the limits of this server") from error
+            raise Refusal(500, "crashed", "the picture could not be painted; try a smaller one") from error
         self.metrics.painter_memory.set(head.get("memory", 0))
         if head.get("memory", 0) > self.settings.painter_gb * 1e9:
             await asyncio.to_thread(self.brush.retire)

@@ -11,13 +11,12 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from impasto.web.app import create_app
+from impasto.web.guard import HEAD_BYTES
 from impasto.web.live import FRAME_BYTES
 from impasto.web.settings import ServeConfig
 
 DRAIN_S = 30
 """That what runs is given when the server stops."""
-HEAD_BYTES = 32 << 10
-"""Of a request's line and headers."""
 HEAD_S = 15.0
 """In which they must have come."""
 IDLE_S = 15
