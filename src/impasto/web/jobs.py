@@ -253,7 +253,7 @@ class Jobs:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            env=environment() | {"OPENBLAS_NUM_THREADS": str(os.cpu_count() or 1)},
+            env=environment() | {"OMP_WAIT_POLICY": "PASSIVE"},
             limit=1 << 20,
             start_new_session=sys.platform != "win32",
         )

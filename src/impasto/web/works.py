@@ -242,7 +242,7 @@ def work(name: str, folder: Path) -> int:
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     if hasattr(os, "nice"):
-        os.nice(10)  # pictures go before
+        os.nice(5)  # pictures go before
     order = json.loads((folder / ORDER).read_text("utf-8"))
     told = sys.stdout
     sys.stdout = sys.stderr  # what libraries print is no step
