@@ -65,14 +65,14 @@ function fields() {
   };
 }
 
-let previewing = null; // the preview on its way, and whether another is wanted after it
-let again = false;
+let previewing = false; // one is on its way
+let again = false; // and another is wanted after it
 let full = null; // what stops the full picture on its way
 let timer = 0;
-let version = 0;
+let version = 0; // of what is asked for
 
 // Something was moved: answer with a small picture at once, and with the full one when it rests.
-function change({ rest = true } = {}) {
+function change() {
   if (!photo.shown) return;
   version++;
   full?.abort();
@@ -80,7 +80,7 @@ function change({ rest = true } = {}) {
   if (live.running) return live.tell();
   preview();
   clearTimeout(timer);
-  if (rest) timer = setTimeout(paint, REST);
+  timer = setTimeout(paint, REST);
 }
 
 async function preview() {
@@ -93,19 +93,18 @@ async function preview() {
   try {
     const blob = await stylize(photo.preview, await stage.maskBlob(), { ...fields(), quality: 82 });
     const bitmap = await createImageBitmap(blob);
-    if (full === null || mine === version) if (!shownFull(mine)) stage.setPainting(bitmap);
+    if (fullVersion < mine) stage.setPainting(bitmap);
   } catch (error) {
     fail(error);
   }
-  previewing = null;
+  previewing = false;
   if (again) {
     again = false;
     preview();
   }
 }
 
-let fullVersion = -1;
-const shownFull = (mine) => fullVersion >= mine;
+let fullVersion = -1; // of the full picture that is shown
 
 async function paint() {
   const mine = version;
@@ -291,6 +290,7 @@ function showSliders() {
   $("stroke").setAttribute("aria-valuetext", size);
   $("strength").setAttribute("aria-valuetext", $("strength-told").textContent);
   $("stroke-auto").setAttribute("aria-pressed", state.stroke === null);
+  $("stroke").classList.toggle("resting", state.stroke === null);
   $("colors").value = state.colors;
   $("brush-size-told").textContent = say("percent", { n: $("brush-size").value });
   for (const slider of document.querySelectorAll("input[type=range]")) {
@@ -461,7 +461,7 @@ function stopLive() {
 
 // ------------------------------------------------------------------------------------------------------------ wiring
 
-const pad = new Pad($("pad"), $("corners"), $("shares"), (done) => change({ rest: true, done }));
+const pad = new Pad($("pad"), $("corners"), $("shares"), change);
 const work = new Work({
   list: $("jobs"),
   optimise: $("optimise"),

@@ -14,29 +14,26 @@ export class Pad {
       select.addEventListener("change", () => {
         this.names[i] = select.value;
         this.show();
-        this.changed(true);
+        this.changed();
       });
       return select;
     });
-    const move = (event, done) => {
+    const move = (event) => {
       const box = element.getBoundingClientRect();
-      this.move((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height, done);
+      this.move((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
     };
     element.addEventListener("pointerdown", (event) => {
       element.setPointerCapture(event.pointerId);
       this.dragging = true;
-      move(event, false);
+      move(event);
     });
-    element.addEventListener("pointermove", (event) => this.dragging && move(event, false));
-    element.addEventListener("pointerup", (event) => {
-      this.dragging = false;
-      move(event, true);
-    });
+    element.addEventListener("pointermove", (event) => this.dragging && move(event));
+    for (const name of ["pointerup", "pointercancel"]) element.addEventListener(name, () => (this.dragging = false));
     element.addEventListener("keydown", (event) => {
       const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
       if (!dx && !dy) return;
       event.preventDefault();
-      this.move(this.x + dx * 0.05, this.y + dy * 0.05, true);
+      this.move(this.x + dx * 0.05, this.y + dy * 0.05);
     });
   }
 
@@ -52,11 +49,11 @@ export class Pad {
     this.show();
   }
 
-  move(x, y, done) {
+  move(x, y) {
     this.x = Math.min(1, Math.max(0, x));
     this.y = Math.min(1, Math.max(0, y));
     this.show();
-    this.changed(done);
+    this.changed();
   }
 
   get weights() {

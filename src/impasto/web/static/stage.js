@@ -138,7 +138,7 @@ export class Stage {
     show(photo);
     if (painting) {
       context.save();
-      if (this.comparing) {
+      if (this.comparing && !this.brushing) {
         context.beginPath();
         context.rect(this.splitAt, 0, this.element.clientWidth, this.element.clientHeight);
         context.clip();

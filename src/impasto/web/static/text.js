@@ -1,7 +1,7 @@
 // The words of the page, in English (as in the page itself) and Chinese.
 
 const en = {
-  welcome: "A photo goes in. A painting comes out.",
+  welcome: "A photo goes in.\nA painting comes out.",
   welcome_how: "Drop a photo anywhere here, paste one, or choose one. It stays on the machine that shows you this page.",
   skip: "Skip to the controls", language: "Language", theme: "Light or dark", picture: "The picture", split: "Before and after",
   before: "Photo", choose: "Choose a photo", camera: "Take a photo", view: "View", open: "Another photo",
@@ -21,10 +21,10 @@ const en = {
   effort: "Iterations", begin: "Begin", train: "Learn a new style",
   train_how: "From a painting; afterwards it paints any photo at once.",
   train_photos: "Photos to practise on; this photo unless given", name: "Name", minutes: "Minutes",
-  job_optimisation: "Optimisation", job_training: "Training of {name}", waiting: "Waiting, {ahead} ahead", running: "{percent} %, {left} left",
+  job_optimisation: "Optimisation", job_training: "Training of {name}", waiting: "Waiting, {ahead} ahead", running: "{percent}%, {left} left",
   starting: "Starting…", done: "Done", failed: "Failed", cancelled: "Cancelled", cancel: "Cancel", remove: "Remove",
   show: "Show it", use_style: "Paint with it", save_style: "Save the style file", save_picture: "Save", curve: "Loss over the steps",
-  sheet: "How far it is", minute: "{n} min", second: "{n} s", own: "Yours", by: "{title}, {artist}", percent: "{n} %",
+  sheet: "How far it is", minute: "{n} min", second: "{n} s", own: "Yours", by: "{title}, {artist}", percent: "{n}%",
   painted: "Painted in {style}.", painting_now: "Painting.", close: "Close", photo_alone: "Your photo, not yet painted", sample: "The sample photo, painted in {style}",
   your_photo: "Your photo, painted in {style}", of_total: "{n} of {total}", blend_of: "a blend of {styles}",
 };
