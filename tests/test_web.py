@@ -21,7 +21,11 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
 from PIL import Image
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks as openapi
 from websockets.exceptions import InvalidStatus
 
 import impasto
@@ -769,3 +773,39 @@ def test_the_network_is_let_in_only_with_a_warning() -> None:
     with serving("--host", "0.0.0.0") as server:
         assert server.stop(signal.SIGINT) == 0
         assert "--token" in server.said
+
+
+# ------------------------------------------------------------------------------------------------ the OpenAPI document
+
+CHECKS = [
+    not_a_server_error,
+    openapi.status_code_conformance,
+    openapi.content_type_conformance,
+    openapi.response_headers_conformance,
+    openapi.response_schema_conformance,
+]
+
+
+def test_answers_are_as_the_document_says(server: Server) -> None:
+    document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    operations = [found.ok() for found in document.get_all_operations()]  # type: ignore[union-attr]
+    assert len(operations) > 10
+    for operation in operations:
+        if operation.path.endswith("/events"):  # of a job, which lasts
+            continue
+
+        @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def check(case: Any) -> None:
+            case.call_and_validate(checks=CHECKS, timeout=30)
+
+        check()
+
+
+def test_the_document_has_examples_and_no_outside_pages(client: httpx.Client) -> None:
+    said = client.get("/openapi.json").json()
+    assert said["paths"]["/v1/stylize"]["post"]["requestBody"]["content"]["multipart/form-data"]["example"]["style"]
+    assert {"/v1/stylize", "/v1/jobs", "/v1/jobs/{job_id}/events", "/v1/styles", "/health", "/metrics"} <= {
+        *said["paths"]
+    }
+    assert client.get("/docs").status_code == 404

@@ -526,6 +526,7 @@ for (const id of ["file", "file-camera"]) {
   });
 }
 $("webcam").addEventListener("click", () => (live.running ? stopLive() : startLive()));
+$("webcam-small").addEventListener("click", startLive);
 $("compare").addEventListener("click", () => {
   const on = $("compare").getAttribute("aria-pressed") !== "true";
   $("compare").setAttribute("aria-pressed", on);
