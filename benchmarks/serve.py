@@ -1,9 +1,9 @@
 """What the server does under load: ``python benchmarks/serve.py [--seconds 60] [--json FILE]``.
 
 Pictures of 1280 x 720 from 1, 4, 16 and 64 clients, each of which sends the next when it has the last, and waits as
-long as it is told to when it is told to come back. Beside it somebody asks for /health ten times a second. The bare loop
-reads, paints and writes the same pictures in one process, before and after. The clients, a process of their own, share
-the processors with the server. Nothing else should run on the machine.
+long as it is told to when it is told to come back. Beside it somebody asks for /health ten times a second. The bare
+loop reads, paints and writes the same pictures in one process, before and after. The clients, a process of their own,
+share the processors with the server. Nothing else should run on the machine.
 """
 
 import argparse

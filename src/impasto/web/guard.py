@@ -53,6 +53,7 @@ class Guard:
         self.settings = settings
         self.metrics = metrics
         self.names = {"localhost", socket.gethostname().lower(), *map(str.lower, settings.hosts)}
+        self.held = Held(max(4 * settings.job_bytes, 40 * settings.upload_bytes))
         self.pass_value = hashlib.sha256(b"impasto cookie " + settings.token.encode()).hexdigest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +73,7 @@ class Guard:
 
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request, watch its body and its time, dress its answer."""
-        body = Body(receive, self.limit_of(scope), self.settings.patience)
+        body = Body(receive, self.limit_of(scope), self.settings.patience, self.held)
         answer = Answer(scope, send, body)
         start = time.monotonic()
         try:
@@ -89,6 +90,7 @@ class Guard:
         except TimeoutError:
             await answer.refuse(Refusal(504, "timeout", f"it took longer than {self.settings.timeout:g} s"))
         finally:
+            self.held.count -= body.count
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.requests.labels(scope["method"][:10], route, answer.status).inc()
             if not scope["path"].endswith(LASTING):
@@ -165,13 +167,22 @@ def cookies_of(headers: Headers) -> dict[str, str]:
         return {}
 
 
+class Held:
+    """Bytes of the bodies of all requests that are being answered."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+
+
 class Body:
     """The body of a request as it comes, counted and watched by the clock."""
 
-    def __init__(self, receive: Receive, limit: int, patience_s: float) -> None:
+    def __init__(self, receive: Receive, limit: int, patience_s: float, held: Held) -> None:
         self._receive = receive
         self.limit = limit
         self.patience_s = patience_s
+        self.held = held
         self.count = 0
         self.ended = False
 
@@ -194,20 +205,26 @@ class Body:
         except TimeoutError as error:
             self.ended = True
             raise Refusal(408, "too_slow", f"nothing came for {self.patience_s:g} s") from error
-        self.count += len(message.get("body", b""))
-        self.ended = not message.get("more_body", False)
+        self.note(message)
         if self.count > self.limit:
             raise self.too_large()
+        if self.held.count > self.held.limit:
+            raise Refusal(429, "busy", "too many uploads come at the same time; try again soon", retry_s=5)
         return message
+
+    def note(self, message: Message) -> None:
+        """Count what has come."""
+        size = len(message.get("body", b""))
+        self.count += size
+        self.held.count += size
+        self.ended = not message.get("more_body", False)
 
     async def drain(self) -> None:
         """Read what still comes, for a while."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAINED_S):
                 while not self.ended and self.count < self.limit + DRAINED_BYTES:
-                    message = await self._receive()
-                    self.count += len(message.get("body", b""))
-                    self.ended = not message.get("more_body", False)
+                    self.note(await self._receive())
 
 
 class Answer:
@@ -227,8 +244,9 @@ class Answer:
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("Cache-Control", "no-cache" if self.scope["path"].startswith("/static/") else "no-store")
-            if self.status in (408, 413):
+            if self.status in (408, 413, 429):
                 await self.body.drain()
+            if self.status in (408, 413):
                 headers["Connection"] = "close"
             self.own(headers)
         await self._send(message)

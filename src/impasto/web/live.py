@@ -1,5 +1,6 @@
 """A webcam, painted as it comes: frames through a WebSocket, one on its way at a time."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from impasto.web.refusal import Refusal
 from impasto.web.settings import ServeConfig
 
 FRAME_BYTES = 2 << 20
+IDLE_S = 30.0
+"""Without a message, after which a connection is closed for others."""
 LARGEST = 960
 """Long side in pixels that a frame is painted at, at most."""
 
@@ -42,7 +45,11 @@ class Live:
         """Answer every message: settings with themselves as understood, frames with paintings, mistakes in words."""
         options: Options | None = None
         while True:
-            message = await socket.receive()
+            try:
+                message = await asyncio.wait_for(socket.receive(), IDLE_S)
+            except TimeoutError:
+                await socket.close(1001)
+                return
             if message["type"] == "websocket.disconnect":
                 return
             try:
