@@ -90,7 +90,7 @@ def test_the_server_names_its_extra_and_needs_no_other() -> None:
     code = BLOCK + "del sys.modules['fastapi']; from impasto.web.works import kind_of; import impasto.web.app\n"
     done = python(code + "try: kind_of('training')\nexcept Exception as refusal: print(refusal)")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "training needs a part of this program that is not there: pip install 'impasto[train]'\n"
+    assert done.stdout == "training needs a part that is not there: pip install 'impasto[train]'\n"
 
 
 def test_names_that_need_an_extra_name_it() -> None:

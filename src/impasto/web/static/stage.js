@@ -192,7 +192,7 @@ export class Stage {
     const context = tint.getContext("2d");
     context.drawImage(this.mask, 0, 0);
     context.globalCompositeOperation = "source-in";
-    context.fillStyle = "#3fa7ff";
+    context.fillStyle = "#ff2f92";
     context.fillRect(0, 0, tint.width, tint.height);
     return tint;
   }
