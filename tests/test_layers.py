@@ -29,6 +29,8 @@ BASE = (
     "runtimes",
     "styles",
     "stylize",
+    "web.frames",
+    "web.settings",
 )
 BLOCK = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n"  # None there is a missing module
 
@@ -63,7 +65,9 @@ def test_stylizing_works_without_extras(tmp_path: Path, invert: Path) -> None:
     assert (np.asarray(Image.open(tmp_path / "a-invert.png")) == 215).all()
 
 
-@pytest.mark.parametrize("command", [["doctor"], ["styles", "--json"], ["train", "--help"], ["convert", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["styles", "--json"], ["train", "--help"], ["convert", "--help"], ["serve", "--help"]]
+)
 def test_commands_work_without_extras(command: list[str]) -> None:
     done = python(BLOCK + "from impasto.cli import main; main(sys.argv[1:])", *command)
     assert (done.returncode, done.stderr) == (0, "")
@@ -79,6 +83,16 @@ def test_commands_that_need_an_extra_name_it(command: list[str]) -> None:
     assert done.stderr.startswith("impasto: ")
     assert done.stderr.count("\n") == 1
     assert "pip install 'impasto[train]'" in done.stderr
+
+
+def test_the_server_names_its_extra_and_needs_no_other() -> None:
+    done = python(BLOCK + "from impasto.cli import main; main(['serve'])")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pip install 'impasto[web]'" in done.stderr
+    code = BLOCK + "del sys.modules['fastapi']; from impasto.web.works import kind_of; import impasto.web.app\n"
+    done = python(code + "try: kind_of('training')\nexcept Exception as refusal: print(refusal)")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "training needs a part that is not there: pip install 'impasto[train]'\n"
 
 
 def test_names_that_need_an_extra_name_it() -> None:

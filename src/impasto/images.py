@@ -456,7 +456,11 @@ def fit(image: ImageT, max_side: int) -> ImageT:
 
 def read_mask(path: str | Path) -> Pixels:
     """Lightness of a picture over black, uint8 (height, width); raises ImageError as `read_image` does."""
-    picture = read_picture(path)
+    return lightness(read_picture(path))
+
+
+def lightness(picture: Picture) -> Pixels:
+    """Lightness of a picture over black, uint8 (height, width)."""
     light = np.asarray(Image.fromarray(picture.pixels).convert("L"))
     return light if picture.alpha is None else np.rint(light / np.float32(255) * picture.alpha).astype(np.uint8)
 

@@ -1,0 +1,162 @@
+"""Pictures from bytes: uploads decoded in processes that may die, painted in one that is kept warm.
+
+One process paints, one picture after another: a picture keeps every processor busy, so that several at once, or a
+batch of them, take as long in all and more memory. What is gained is gained beside it: the next upload is decoded, and
+the last answer sent, while a picture is painted.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import impasto
+from impasto.web.metrics import Metrics
+from impasto.web.options import MEDIA_TYPES, Options
+from impasto.web.refusal import Refusal
+from impasto.web.settings import ServeConfig
+from impasto.web.turns import Turns
+from impasto.web.workers import Pool, WorkerDiedError, crashed
+
+Gone = Callable[[], Awaitable[bool]]
+"""Whether who asked has left."""
+AT_ONCE = 3
+"""Pictures that are worked on: one is decoded, one is painted, one is sent on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Pixels of an upload: RGB, then alpha where it has one; of a mask its lightness."""
+
+    data: bytearray
+    height: int
+    width: int
+    alpha: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """A painted picture's file."""
+
+    data: bytes
+    media_type: str
+    height: int
+    width: int
+    seconds: float
+    """That it took, waiting left out."""
+
+
+class Painter:
+    """The processes that decode and paint, and the queue before them."""
+
+    def __init__(self, settings: ServeConfig, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.turns = Turns(AT_ONCE, settings.queue)
+        self.decoders = Pool(settings.decoders, "decode", str(settings.decode_mb), str(settings.decode_seconds))
+        self.brush = Pool(1, "paint")
+        self.is_ready = False
+
+    async def start(self) -> None:
+        """Start the processes; returns when a picture can be painted."""
+        await asyncio.gather(asyncio.to_thread(self.brush.start), asyncio.to_thread(self.decoders.start))
+        self.is_ready = True
+
+    def close(self) -> None:
+        """End the processes."""
+        self.is_ready = False
+        self.brush.close()
+        self.decoders.close()
+
+    async def decode(self, data: bytes, kind: str = "photo") -> Decoded:
+        """Pixels of an upload; raises Refusal where it is no picture, too large, or harmful."""
+        if len(data) > self.settings.upload_bytes:
+            raise Refusal(413, "too_large", f"the {kind} is larger than {self.settings.upload_mb:g} MB")
+        asked = {"kind": kind, "max_pixels": self.settings.pixels, "max_side": self.settings.max_side}
+        try:
+            head, pixels = await self.decoders.call(
+                asked, data, seconds=self.settings.decode_seconds, limit=4 * self.settings.pixels
+            )
+        except WorkerDiedError as error:
+            self.metrics.crashes.labels("decode").inc()
+            raise crashed(f"the {kind} cannot be decoded within the limits of this server") from error
+        if "error" in head:
+            status = 413 if head.get("code") == "too_large" else 422
+            raise Refusal(status, str(head.get("code")), f"the {kind} cannot be read: {head['error']}")
+        decoded = Decoded(pixels, int(head["height"]), int(head["width"]), bool(head["alpha"]))
+        channels = 1 if kind == "mask" else 3 + decoded.alpha
+        if len(pixels) != decoded.height * decoded.width * channels:
+            raise crashed(f"the {kind} cannot be decoded")
+        return decoded
+
+    async def paint(
+        self,
+        photo: bytes,
+        options: Options,
+        mask: bytes | None = None,
+        gone: Gone | None = None,
+    ) -> Painted:
+        """Paint an upload, when its turn has come.
+
+        `gone`: tells whether who asked still waits, so that nothing is painted for nobody.
+
+        Raises:
+            Refusal: The queue is full, the upload cannot be used, or the picture not be painted.
+
+        """
+        async with self.turns.turn(len(photo) / 1e6):
+            if gone is not None and await gone():
+                raise Refusal(499, "gone", "nobody waits for the picture any more")
+            start = time.perf_counter()
+            decoded = await self.decode(photo)
+            masked = None if mask is None else await self.decode(mask, "mask")
+            recipe = recipe_of(options, photo, mask)
+            return await self._brush(decoded, options, masked, recipe, start)
+
+    async def _brush(
+        self, photo: Decoded, options: Options, mask: Decoded | None, recipe: dict[str, Any], start: float
+    ) -> Painted:
+        """Paint pixels."""
+        asked = {
+            "file": str(options.file),
+            "weights": dict(options.weights),
+            "options": options.arguments,
+            "format": options.format,
+            "quality": options.quality,
+            "height": photo.height,
+            "width": photo.width,
+            "alpha": photo.alpha,
+            "mask": None if mask is None else [mask.height, mask.width],
+            "recipe": recipe,
+        }
+        payload = [photo.data, *([] if mask is None else [mask.data])]
+        try:
+            head, data = await self.brush.call(
+                asked, *payload, seconds=self.settings.timeout, limit=8 * self.settings.pixels + (1 << 20)
+            )
+        except WorkerDiedError as error:
+            self.metrics.crashes.labels("paint").inc()
+            raise Refusal(500, "crashed", "the picture could not be painted; try a smaller one") from error
+        self.metrics.painter_memory.set(head.get("memory", 0))
+        if head.get("memory", 0) > self.settings.painter_gb * 1e9:
+            await asyncio.to_thread(self.brush.retire)
+        if "error" in head:
+            raise Refusal(422, "unpaintable", head["error"])
+        seconds = time.perf_counter() - start
+        self.metrics.painting.observe(seconds)
+        return Painted(bytes(data), MEDIA_TYPES[options.format], head["height"], head["width"], seconds)
+
+
+def recipe_of(options: Options, photo: bytes, mask: bytes | None) -> dict[str, Any]:
+    """How a picture is made, as `impasto redo` reads it: its files are called photo, mask and as the style file."""
+    file = Path(options.file)
+    files = {"photo": hashlib.sha256(photo).hexdigest(), file.name: options.hash}
+    if mask is not None:
+        files["mask"] = hashlib.sha256(mask).hexdigest()
+    named = {"photo": "photo", "style": file.name, "weights": dict(options.weights), "mask": "mask" if mask else None}
+    defaults = {"device": "auto", "precision": "auto"}
+    settings = {**named, **options.arguments, **defaults}
+    return {"impasto": impasto.__version__, "engine": "stylize", "settings": settings, "files": files}

@@ -1,0 +1,62 @@
+// What the server can do, as functions. Every failure is an ApiError with the server's code and words.
+
+export class ApiError extends Error {
+  constructor(code, message, retryAfter = 0) {
+    super(message);
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+}
+
+async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { credentials: "same-origin", ...options });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("offline", "the server cannot be reached");
+  }
+  if (answer.ok) return answer;
+  const { error } = await answer.json().catch(() => ({}));
+  throw new ApiError(error?.code ?? "failed", error?.message ?? `${answer.status}`, Number(answer.headers.get("Retry-After")));
+}
+
+export const getJson = async (path) => (await ask(path)).json();
+export const getBlob = async (path, signal) => (await ask(path, { signal })).blob();
+
+function formOf(fields, files) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) if (value !== null && value !== undefined) form.append(name, value);
+  for (const [name, file] of files) if (file) form.append(name, file, name);
+  return form;
+}
+
+// Paints a photo; told to wait, it waits and asks again.
+export async function stylize(photo, mask, fields, signal) {
+  for (let tries = 0; ; tries++) {
+    try {
+      const body = formOf(fields, [["photo", photo], ["mask", mask]]);
+      return await (await ask("/v1/stylize", { method: "POST", body, signal })).blob();
+    } catch (error) {
+      if (error.code !== "busy" || tries === 5) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * error.retryAfter));
+      signal?.throwIfAborted();
+    }
+  }
+}
+
+export const submit = async (fields, files) =>
+  (await ask("/v1/jobs", { method: "POST", body: formOf(fields, files) })).json();
+export const cancel = (id) => ask(`/v1/jobs/${id}`, { method: "DELETE" });
+
+// Tells of a job until it has ended; returns what stops listening.
+export function watch(id, told) {
+  const source = new EventSource(`/v1/jobs/${id}/events`);
+  const hear = (event) => {
+    const job = JSON.parse(event.data);
+    told(job);
+    if (["done", "failed", "cancelled"].includes(job.state)) source.close();
+  };
+  for (const state of ["waiting", "running", "done", "failed", "cancelled"]) source.addEventListener(state, hear);
+  return () => source.close();
+}

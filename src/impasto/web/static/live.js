@@ -1,0 +1,76 @@
+// The webcam, painted by the server: one frame is on its way at a time, so that it never lags behind.
+
+const SIDE = 480;
+
+export class Live {
+  constructor(video, { show, fail, settings }) {
+    Object.assign(this, { video, show, fail, settings });
+    this.canvas = document.createElement("canvas");
+    this.running = false;
+  }
+
+  async start() {
+    this.stream = await navigator.mediaDevices.getUserMedia({ video: { width: 1280, facingMode: "user" }, audio: false });
+    this.video.srcObject = this.stream;
+    await this.video.play();
+    const scale = Math.min(1, SIDE / Math.max(this.video.videoWidth, this.video.videoHeight));
+    this.canvas.width = Math.round(this.video.videoWidth * scale);
+    this.canvas.height = Math.round(this.video.videoHeight * scale);
+    this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/live`);
+    this.socket.binaryType = "blob";
+    this.socket.onopen = () => this.tell();
+    this.socket.onmessage = (event) => this.hear(event.data);
+    this.socket.onclose = () => { if (this.running) { this.stop(); this.fail({ code: "offline", message: "" }); } };
+    this.running = true;
+  }
+
+  // Send the settings; the answer to them starts the frames.
+  tell() {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ ...this.settings(), quality: 80 }));
+  }
+
+  async hear(data) {
+    if (!this.running) return;
+    if (data instanceof Blob) {
+      this.waiting = false;
+      this.show(await createImageBitmap(data), this.canvas);
+    } else {
+      const { error } = JSON.parse(data);
+      if (error) {
+        this.waiting = false;
+        if (error.code !== "busy") { this.stop(); this.fail(error); return; }
+        await new Promise((resolve) => setTimeout(resolve, 300));
+      }
+    }
+    if (!this.waiting) this.send();
+  }
+
+  async send() {
+    if (!this.running) return;
+    this.waiting = true;
+    const context = this.canvas.getContext("2d");
+    context.setTransform(-1, 0, 0, 1, this.canvas.width, 0); // as in a mirror
+    context.drawImage(this.video, 0, 0, this.canvas.width, this.canvas.height);
+    const frame = await new Promise((resolve) => this.canvas.toBlob(resolve, "image/jpeg", 0.85));
+    if (this.running && this.socket.readyState === WebSocket.OPEN) this.socket.send(frame);
+  }
+
+  // A photo of what the camera sees now, as large as it sees it.
+  picture() {
+    const canvas = document.createElement("canvas");
+    canvas.width = this.video.videoWidth;
+    canvas.height = this.video.videoHeight;
+    const context = canvas.getContext("2d");
+    context.setTransform(-1, 0, 0, 1, canvas.width, 0);
+    context.drawImage(this.video, 0, 0);
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
+  }
+
+  stop() {
+    this.running = false;
+    this.waiting = false;
+    this.socket?.close();
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.video.srcObject = null;
+  }
+}

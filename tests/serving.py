@@ -1,0 +1,72 @@
+"""A server to test with: `impasto serve` in a process of its own, on a free port."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
+
+
+class Server:
+    """`impasto serve` in a process of its own."""
+
+    def __init__(self, *options: str, **environment: str) -> None:
+        command = [sys.executable, "-m", "impasto", "serve", "--port", "0", *options]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+        )
+        assert self.process.stdout
+        self.shown = self.process.stdout.readline().strip()
+        self.port = urlsplit(self.shown).port or 0
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60, **options)
+
+    def live(self, origin: str | None = None) -> ClientConnection:
+        return connect(f"ws{self.url[4:]}/v1/live", origin=None if origin is None else Origin(origin))
+
+    def wait(self) -> None:
+        """Until it can paint."""
+        with self.client() as client:
+            deadline = time.monotonic() + 30
+            while client.get("/ready").status_code != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    def send(self, data: bytes, seconds: float = 10) -> bytes:
+        """Answer to bytes that may not be HTTP."""
+        answer = b""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as plain:
+            with contextlib.suppress(ConnectionError):
+                plain.sendall(data)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                while b"\r\n\r\n" not in answer and (part := plain.recv(65536)):
+                    answer += part
+        return answer
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it; returns its exit code. What it said on standard error is then in `said`."""
+        self.process.send_signal(number)
+        self.said = self.process.communicate(timeout=40)[1]
+        return self.process.returncode
+
+
+@contextlib.contextmanager
+def serving(*options: str, **environment: str) -> Iterator[Server]:
+    server = Server(*options, **environment)
+    try:
+        server.wait()
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
