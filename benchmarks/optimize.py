@@ -124,7 +124,7 @@ def pairs(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         print(photo.stem, painting.stem, figures, flush=True)
         rows.append([square(picture) for picture in shown])
         labels.append(["", *(f"{painting.stem}, {name}" for name in figures)])
-    write_image(args.sheets / "optimize-pairs.jpg", draw(labels, rows))
+    write_image(args.sheets / "optimize-pairs.jpg", draw(labels, rows), quality=85)
     return {"pairs": found, "aimed_at": {"style_ratio": 1.1}}
 
 
@@ -145,7 +145,7 @@ def balance(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         labels.append([painting.stem] * len(photos))
     two = [slice(i, i + 2) for i in range(0, len(rows), 2)]  # paintings a row
     sheet = draw([[*chain(*labels[s])] for s in two], [[*chain(*rows[s])] for s in two])
-    write_image(args.sheets / "optimize-sheet.jpg", sheet)
+    write_image(args.sheets / "optimize-sheet.jpg", sheet, quality=80)
     values = [figures for by_photo in found.values() for figures in by_photo.values()]
     most = {key: max(figures[key] for figures in values) for key in ("content", "style")}
     return {"styles": found, "most": most, "aimed_at": {"content": 1.2, "style": 0.05}}
