@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from conftest import picture
-from impasto import engines, paintings
+from impasto import paintings
+from impasto.networks.engines import WCTNet
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "any_painting.py"
 
@@ -122,7 +123,7 @@ def test_only_what_is_trained_to_the_end_is_exported(
     monkeypatch.setattr(recipe, "export_engine", note)
     monkeypatch.setattr(recipe, "export_statistics", lambda folder: folder / "note")
     for level in range(1, 6):
-        decoder = engines.WCTNet((level,)).decoders[str(level)].state_dict()
+        decoder = WCTNet((level,)).decoders[str(level)].state_dict()
         step = 6 if level < 5 else 5
         torch.save({"average": decoder, "step": step}, args.runs / f"wct{level}.pt")
     recipe.export(args)
@@ -131,6 +132,6 @@ def test_only_what_is_trained_to_the_end_is_exported(
     args.unfinished = True
     recipe.export(args)
     assert [*exported] == ["wct"]
-    made = exported["wct"].decoders  # type: ignore[union-attr]
+    made = exported["wct"].decoders
     assert torch.equal(made["5"].output.weight, decoder["output.weight"])  # type: ignore[index,union-attr]
     assert paintings.ENGINES == ("rows", "adain", "wct")
