@@ -1,18 +1,17 @@
 """Painting after any painting in figures: ``python benchmarks/arbitrary.py --help``.
 
 ``speed``: engines at 1920 x 1080 after the painting is encoded, against the same networks in eager float32 PyTorch;
-``memory``: peaks of whole commands at 3840 x 2160; ``curves``: content and style distance over strength, beside painting
-by optimisation; ``reconstruction``: photos through encoders and decoders alone; ``precision``: bfloat16 from float32;
+``memory``: peaks of whole commands at 3840 x 2160; ``curves``: content and style distance over strength, beside
+optimisation; ``reconstruction``: photos through encoders and decoders alone; ``precision``: bfloat16 from float32;
 ``sheet``: a picture of paintings and photos. Of the paintings, those that no training saw are used: every sixth.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -31,6 +30,9 @@ from impasto.stylize import pad, stylize
 from impasto.targets import to_tensor
 from measure import Judge, Pixels
 from speed import HD, THREADS, UHD, machine, medians, noise_photo, peak_gb, psnr, ran, tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HELD_OUT = 6
 """One of so many paintings was seen by no training."""
@@ -78,7 +80,8 @@ def pairs(args: argparse.Namespace) -> list[tuple[Path, Path]]:
 
 def speed(args: argparse.Namespace) -> dict[str, Any]:
     """Seconds of a picture of 1080p, beside eager float32 PyTorch, and of a painting's encoding."""
-    painting, photo, found = held_out(args)[0], noise_photo(HD), {}
+    painting, photo = held_out(args)[0], noise_photo(HD)
+    found: dict[str, dict[str, Any]] = {}
     for name in args.engines:
         style = load_style(painting, engine=name)
         runtime, rows = style.runtime(), style.spec.mix(style.weights)
@@ -123,7 +126,8 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
 
 def curves(args: argparse.Namespace) -> dict[str, Any]:
     """Mean content and style distance over pairs, by strength of the engines and style weight of optimisation."""
-    judge, found = Judge(args.judge), {}
+    judge = Judge(args.judge)
+    found: dict[str, list[dict[str, float]]] = {}
     ways: dict[str, dict[float, Callable[[Path, Path], Pixels]]] = {
         name: {s: lambda x, p, name=name, s=s: by_engine(x, p, name, s) for s in STRENGTHS}  # type: ignore[misc]
         for name in args.engines
@@ -172,7 +176,7 @@ def by_optimisation(photo: Path, painting: Path, style_weight: float) -> Pixels:
 
 
 def reconstruction(args: argparse.Namespace) -> dict[str, Any]:
-    """PSNR, dB, of photos through encoder and decoder without any painting; by level and all levels one after another."""
+    """PSNR, dB, of photos through encoder and decoder without any painting; of WCT by level, and through all."""
     found: dict[str, list[float]] = {}
     for photo, painting in pairs(args):
         for name in args.engines:

@@ -1,6 +1,7 @@
-"""Draws results/quality.json as figures of the documents: ``python benchmarks/draw.py``."""
+"""Draws results/quality.json and results/arbitrary.json as figures of the documents: ``python benchmarks/draw.py``."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ def main() -> None:
     """Draw what has been measured."""
     mpl.use("svg")
     mpl.rcParams |= {"svg.hashsalt": "impasto", "font.size": 8, "axes.grid": True, "grid.alpha": 0.3}
-    results = json.loads((HERE / "results" / "quality.json").read_text("utf-8"))
-    for name, figure in (("curves", draw_curves), ("objective", draw_objective)):
+    for file, name, key, figure in FIGURES:
+        path = HERE / "results" / f"{file}.json"
+        results = json.loads(path.read_text("utf-8")) if path.exists() else {}
         if name in results:
-            figure(results[name]["styles"])
-            plt.savefig(PICTURES / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
+            figure(results[name][key])
+            plt.savefig(PICTURES / f"{PREFIX.get(file, '')}{name}.svg", metadata={"Date": None}, bbox_inches="tight")
             plt.close()
 
 
@@ -56,6 +58,15 @@ def draw_objective(styles: dict[str, dict[str, Any]]) -> None:
     label(grid, "iterations", "objective")
 
 
+def draw_engines(curves: dict[str, list[dict[str, float]]]) -> None:
+    """Each engine's way from the photo to full strength, and that of optimisation."""
+    _, axes = plt.subplots(figsize=(5, 4), layout="constrained")
+    for name, points in curves.items():
+        axes.plot([p["content"] for p in points], [p["style"] for p in points], "o-", ms=3, label=name)
+    axes.set(xlabel="content distance", ylabel="style distance", xlim=(0, None), ylim=(0, None))
+    axes.legend()
+
+
 def label(grid: "Any", x: str, y: str) -> None:
     """Name the axes at the left and the bottom of a grid."""
     for axes in grid[-1]:
@@ -64,6 +75,15 @@ def label(grid: "Any", x: str, y: str) -> None:
     for axes in grid[:, 0]:
         axes.set_ylabel(y)
 
+
+FIGURES: list[tuple[str, str, str, Callable[[Any], None]]] = [
+    ("quality", "curves", "styles", draw_curves),
+    ("quality", "objective", "styles", draw_objective),
+    ("arbitrary", "curves", "curves", draw_engines),
+]
+"""File of results, what is drawn of it, where in it, and how."""
+PREFIX = {"arbitrary": "arbitrary-"}
+"""Of the pictures' names."""
 
 if __name__ == "__main__":
     main()

@@ -47,6 +47,8 @@ HELD_OUT = 6
 """One of so many paintings of a second folder is for judging alone, as of `vgg19-compact`."""
 STEPS = {"adain": 12000, "rows": 12000} | {f"wct{level}": 6000 for level in range(1, 6)}
 RATE, WARM_UP, AVERAGE = 1.5e-3, 100, 0.999
+SAVE_EVERY = 250
+"""Steps between checkpoints."""
 STYLE_WEIGHT, TV_WEIGHT = 10.0, 0.02
 LEAST_SPREAD = 0.02
 """Of a number of a painting's description, which is divided by it: less is rounding."""
@@ -370,7 +372,7 @@ def train(args: argparse.Namespace) -> None:
                 seconds = (time.perf_counter() - started) / (step - begun)
                 print(f"{args.part} {step}  {told}  norm {norm:.2f}  {seconds:.3f} s a step", flush=True)
                 started, begun, sums = time.perf_counter(), step, {}
-            if step % 250 == 0 or step == steps:
+            if step % SAVE_EVERY == 0 or step == steps:
                 save(checkpoint, net, average, optimisers, step, images)
 
 

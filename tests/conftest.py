@@ -177,7 +177,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     (folder / "painting.onnx").write_bytes(color_statistics().SerializeToString())
     for name in ("adain", "wct"):
         model = color_engine()
-        about = {
+        about: dict[str, object] = {
             "engine": name,
             "architecture": "Color",
             "arguments": {},

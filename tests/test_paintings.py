@@ -233,6 +233,13 @@ def test_a_painting_that_cannot_be_read(content: bytes) -> None:
         load_style("broken.png")
 
 
+def test_a_painting_that_is_not_there() -> None:
+    with pytest.raises(StyleError, match=r"missing\.jpg: there is no such painting"):
+        load_style("missing.jpg")
+    with pytest.raises(StyleError, match=r"missing\.jpg"):
+        load_style("red.png,missing.jpg")
+
+
 def test_paintings_have_names_of_their_own() -> None:
     files = [Path(text) for text in ("a/sky.jpg", "b/sky.png", "sky 2.jpg", "7.jpg", ":,.jpg", "x:y.jpg")]
     assert names_of(files) == ["sky", "sky 2", "sky 2 2", "painting 7", "__", "x_y"]

@@ -15,7 +15,7 @@ from onnx import helper
 from torch import Tensor, nn
 
 from impasto.errors import StyleError
-from impasto.export import TOLERANCE, store_half, to_onnx
+from impasto.export import TOLERANCE, store_half, traced
 from impasto.files import atomic_write
 from impasto.networks.engines import ENGINES, LEVELS, PaintingStatistics, WCTNet
 from impasto.networks.rewrite import for_inference
@@ -49,7 +49,7 @@ def export_statistics(folder: Path) -> Path:
     size = torch.export.Dim.DYNAMIC
     names = [f"{kind}{level}" for level in LEVELS for kind in ("mean", "covariance")]
     net = PaintingStatistics().eval().requires_grad_(False)
-    model = to_onnx(net, (noise(),), ("image",), names, ({2: size, 3: size},))
+    model = traced(net, (noise(),), ("image",), names, ({2: size, 3: size},))
     write(folder / STATISTICS, halved(model))
     return folder / STATISTICS
 
@@ -70,7 +70,7 @@ def export_engine(name: str, net: nn.Module, folder: Path, *, tolerance: float =
     size = torch.export.Dim.DYNAMIC
     probe = (noise(), style, *(torch.from_numpy(rows[key]) for key in inputs))
     shapes = ({2: size, 3: size}, {0: size}, tuple({0: size} for _ in inputs))
-    model = to_onnx(graph, probe, ("image", "style", *inputs), ("stylized",), shapes)
+    model = traced(graph, probe, ("image", "style", *inputs), ("stylized",), shapes)
     multiple, least, precision = SHAPES[name]
     about: dict[str, Any] = {"engine": name, "architecture": type(net).__name__, "inputs": inputs}
     about |= {"arguments": {"levels": net.levels} if isinstance(net, WCTNet) else {}}

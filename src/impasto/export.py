@@ -60,9 +60,7 @@ def export_style(net: Network, path: Path, spec: StyleSpec, *, tolerance: float 
     """
     graph = StyleGraph(for_inference(net).cpu().float())
     probe = probe_for(spec)
-    size = torch.export.Dim.DYNAMIC
-    shapes = ({2: size, 3: size}, None)[: len(probe)]
-    model = to_onnx(graph, probe, ("image", "style")[: len(probe)], ("stylized",), shapes)
+    model = to_onnx(graph, probe)
     model.producer_name = "impasto"
     helper.set_model_props(model, {KEY: spec.to_json()})
     half = onnx.ModelProto.FromString(model.SerializeToString())
@@ -108,7 +106,13 @@ def probe_for(spec: StyleSpec) -> tuple[Tensor, ...]:
     return (image, torch.from_numpy(rows / rows.sum())) if spec.rows else (image,)
 
 
-def to_onnx(
+def to_onnx(net: nn.Module, probe: tuple[Tensor, ...]) -> onnx.ModelProto:
+    """ONNX graph of a network for images of any size, and of a palette for weights of as many rows as `probe` has."""
+    size, count = torch.export.Dim.DYNAMIC, len(probe)
+    return traced(net, probe, ("image", "style")[:count], ("stylized",), ({2: size, 3: size}, None)[:count])
+
+
+def traced(
     net: nn.Module, probe: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str], shapes: Any
 ) -> onnx.ModelProto:
     """ONNX graph of a network whose inputs are like `probe`, but for the sizes that `shapes` has as dynamic."""

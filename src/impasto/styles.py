@@ -305,6 +305,8 @@ def find_style(name: str | Path) -> Path:
         raise StyleError(f"{path}: a picture, not a style file; learn a style from it with impasto train")
     if is_file(text) or path.suffix.lower() == ".onnx" or len(path.parts) > 1:
         return path
+    if path.suffix.lower() in READ_SUFFIXES:
+        raise StyleError(f"{path}: there is no such painting")
     near = difflib.get_close_matches(text, builtin_styles(), n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "impasto styles lists the built-in ones"
     raise StyleError(f"unknown style {text!r}; {hint}")

@@ -121,7 +121,7 @@ def share_weights(networks: Sequence[nn.Module]) -> None:
     for network in networks[1:]:
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d):
-                module.weight = first[name].weight  # type: ignore[assignment]
+                module.weight = first[name].weight
 
 
 class RowNet(nn.Module):

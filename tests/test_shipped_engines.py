@@ -1,0 +1,52 @@
+"""The engines of the package, where it has them: their size, and that they paint as the painting is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from impasto import load_style, stylize
+from impasto.images import fit, read_image
+from impasto.paintings import available, engines_folder
+from impasto.styles import zoo
+
+pytestmark = pytest.mark.skipif(not available(), reason="no engine is shipped")
+
+
+def painting(folder: Path, colors: tuple[tuple[int, int, int], ...]) -> Path:
+    """A picture of patches of a few colours, rough as paint."""
+    rng = np.random.default_rng(0)
+    patches = np.kron(np.array(colors)[rng.integers(0, len(colors), (24, 32))], np.ones((12, 12, 1)))
+    rough = np.clip(patches + rng.normal(0, 12, patches.shape), 0, 255).astype(np.uint8)
+    path = folder / f"{len(colors)}-{colors[0][0]}.png"
+    Image.fromarray(rough).save(path)
+    return path
+
+
+def test_encoders_and_decoders_are_small() -> None:
+    files = [engines_folder() / f"{name}.onnx" for name in ("painting", "adain", "wct")]
+    assert sum(file.stat().st_size for file in files if file.exists()) <= 8_000_000
+
+
+@pytest.mark.parametrize("engine", available())
+def test_a_painting_gives_its_colours(engine: str, tmp_path: Path) -> None:
+    photo = fit(read_image(zoo() / "sample.jpg"), 256)
+    warm = painting(tmp_path, ((220, 120, 30), (180, 40, 20), (240, 200, 90)))
+    cold = painting(tmp_path, ((20, 60, 160), (60, 140, 200), (10, 20, 60)))
+    reds = []
+    for path in (warm, cold):
+        target = read_image(path).reshape(-1, 3).mean(0)
+        painted = [stylize(photo, load_style(path, engine=engine), strength=s).reshape(-1, 3) for s in (0.5, 1.0)]
+        before, half, full = (np.abs(p.mean(0) - target).mean() for p in (photo.reshape(-1, 3), *painted))
+        assert full < half < before
+        assert full < 0.5 * before
+        reds.append(float(painted[1][:, 0].mean() - painted[1][:, 2].mean()))
+    assert reds[0] > reds[1] + 50
+
+
+@pytest.mark.parametrize("engine", available())
+def test_little_strength_keeps_the_photo(engine: str, tmp_path: Path) -> None:
+    photo = fit(read_image(zoo() / "sample.jpg"), 256)
+    style = load_style(painting(tmp_path, ((220, 120, 30), (20, 60, 160))), engine=engine)
+    assert np.abs(stylize(photo, style, strength=0.02).astype(float) - photo).mean() < 4
