@@ -30,6 +30,7 @@ from PIL import Image
 import impasto
 from impasto.flow import STEADY, Motion, Steadier
 from impasto.images import resize, write_image
+from impasto.memory import keep_memory
 from impasto.video import read_frames
 from speed import machine, ran
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100, help="of each clip, for the steadiness")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
+    keep_memory()  # as the command does
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for name in args.names or MEASUREMENTS:
         about = {"machine": machine() | {"load": os.getloadavg()[0]}, "command": ran()}
@@ -194,6 +196,8 @@ def enlarged(source: Path, target: Path, size: tuple[int, int], count: int) -> P
 
 MEMORY = """
 import sys, impasto
+from impasto.memory import keep_memory
+keep_memory()
 source, target, style = sys.argv[1:]
 for step in impasto.paint_video(source, target, style):
     if step.frame % 250 == 0 or step.frame == step.frames:

@@ -23,6 +23,7 @@ BASE = (
     "errors",
     "files",
     "images",
+    "memory",
     "photos",
     "runtimes",
     "styles",
