@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from impasto.config import OptimizeConfig
-from impasto.devices import keep_memory
 from impasto.images import fit, read_image, resize, write_image
+from impasto.memory import keep_memory
 from impasto.optimize import Run, optimize
 from impasto.sheets import draw
 from impasto.targets import scale_to

@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.config import TrainConfig
-from impasto.devices import keep_memory
 from impasto.images import read_image, resize
 from impasto.lbfgs import LBFGS
 from impasto.losses import content_loss, style_loss, total_variation
+from impasto.memory import keep_memory
 from impasto.photos import find_photos
 from impasto.sheets import STRENGTHS, STROKES
 from impasto.styles import Style, load_file

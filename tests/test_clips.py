@@ -122,6 +122,21 @@ def test_transparency_becomes_white_where_it_cannot_be_kept(tmp_path: Path, inve
     assert next(read_frames(tmp_path / "b.mp4")).pixels[:, :24].max() < 10  # white, painted
 
 
+def test_hdr_is_mapped_and_told(tmp_path: Path, invert: Path) -> None:
+    paper = round(255 * 0.5807)  # the code of white paper in PQ
+    frames = [np.full((64, 64, 3), level, np.uint8) for level in (0, paper, 255)]
+    source = write_clip(tmp_path / "a.mkv", frames, pix_fmt="yuv420p10le", matrix=9, color_range=1, transfer=16)
+    assert read_clip(source).colors.transfer == 16
+    levels = [int(frame.pixels.mean()) for frame in read_frames(source)]
+    assert levels[0] <= 2
+    assert 215 < levels[1] < 250
+    assert levels[2] == 255
+    with pytest.warns(UserWarning, match="is HDR, which is mapped to what a plain screen shows"):
+        run(source, tmp_path / "b.mp4", invert)
+    made = read_clip(tmp_path / "b.mp4")
+    assert (made.colors.matrix, made.colors.primaries, made.colors.transfer) == (1, 1, 1)
+
+
 # -------------------------------------------------------------------------------------------------------- interruptions
 
 
@@ -184,6 +199,13 @@ def test_a_painter_that_fails_leaves_what_is_finished(tmp_path: Path) -> None:
     steps = list(paint_with(painter, source, tmp_path / "b.mp4", {"engine": "test"}))
     assert (steps[0].frame, steps[-1].frame) == (11, 25)
     assert read_clip(tmp_path / "b.mp4").frames == 25
+
+
+def test_a_painter_that_changes_the_size_is_told(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "a.mp4", blocks(count=3))
+    with pytest.raises(ValueError, match=r"painter gave uint8 \(40, 64, 3\); it must be uint8 \(48, 64, 3\)"):
+        list(paint_with(lambda frame: frame[:40], source, tmp_path / "b.mp4", {}))
+    assert names(tmp_path) == ["a.mp4"]
 
 
 @pytest.mark.parametrize("place", ["add", "join"])

@@ -24,6 +24,7 @@ BASE = (
     "files",
     "images",
     "paintings",
+    "memory",
     "photos",
     "protobuf",
     "runtimes",

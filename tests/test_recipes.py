@@ -47,7 +47,7 @@ def fails(capsys: pytest.CaptureFixture[str], code: int, *args: object) -> str:
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """An entry for each time that a command has memory kept, which of the tests' own process it does not."""
     times: list[bool] = []
-    monkeypatch.setattr("impasto.devices.keep_memory", lambda: times.append(True))
+    monkeypatch.setattr("impasto.memory.keep_memory", lambda: times.append(True))
     return times
 
 

@@ -21,6 +21,7 @@ from impasto.encode import make_target
 from impasto.errors import VideoError
 from impasto.files import check_write
 from impasto.flow import STEADY, Change, Motion, Steadier, check_steady
+from impasto.hdr import is_hdr
 from impasto.images import resize
 from impasto.parts import PART_FRAMES, Parts, PartWriter, folder_of, join
 from impasto.styles import Style, chosen, load_style
@@ -40,10 +41,10 @@ AHEAD: Final = 2
 
 
 class Painter(Protocol):
-    """What paints one frame after another, each by itself; it need not keep the size that it is given."""
+    """What paints one frame after another, each by itself."""
 
     def __call__(self, frame: Pixels) -> Pixels:
-        """Paint uint8 (H, W, 3), RGB."""
+        """Paint uint8 (H, W, 3), RGB: the same size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,8 @@ def paint_with(
     check_steady(steady)
     clip = read_clip(source)
     made = make_target(clip, target.suffix, codec, quality, cut.size(clip))
+    if is_hdr(clip.colors.transfer):
+        warnings.warn(f"{source}: is HDR, which is mapped to what a plain screen shows", stacklevel=2)
     try:
         check_write(target)
     except OSError as error:
@@ -280,7 +283,11 @@ def painting(
     """Yield frames painted."""
     with contextlib.closing(frames):
         for frame, change in frames:
-            yield replace(frame, pixels=painter(frame.pixels)), change
+            painted = painter(frame.pixels)
+            if painted.shape != frame.pixels.shape or painted.dtype != np.uint8:
+                wanted = f"it must be uint8 {frame.pixels.shape}, as the frame is"
+                raise ValueError(f"painter gave {painted.dtype} {painted.shape}; {wanted}")
+            yield replace(frame, pixels=painted), change
 
 
 def ahead(items: Generator[T, None, None], count: int = AHEAD) -> Generator[T, None, None]:

@@ -68,7 +68,9 @@ def paint_clip(
     with needs_extra("video"):
         from impasto.clips import paint_video
         from impasto.parts import folder_of
+    from impasto.memory import keep_memory
 
+    keep_memory()
     begin = time.perf_counter()
     steps = paint_video(
         source,

@@ -36,7 +36,7 @@ def optimize(settings: Annotated[OptimizeConfig, Parameter(name="*")]) -> int:
     read = (settings.photo, *map(Path, (*files, settings.init, *settings.loss_network)))
     check_picture_target("--output", settings.output, *read)
     with needs_extra("train"):
-        from impasto.devices import keep_memory
+        from impasto.memory import keep_memory
         from impasto.optimize import optimize as run
     keep_memory()
     steps = run(settings, progress=download_bar(), told=tell_plan)

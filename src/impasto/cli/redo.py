@@ -63,7 +63,7 @@ def redo(
         print(printable(str(output)))
         return 0
     with needs_extra("train"):
-        from impasto.devices import keep_memory
+        from impasto.memory import keep_memory
         from impasto.optimize import changed_networks, config_of, optimize
     keep_memory()
     if quality is not None:

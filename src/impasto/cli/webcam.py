@@ -61,7 +61,9 @@ def webcam(
     with needs_extra("video"):
         from impasto.cameras import camera_frames, opened_sink
         from impasto.live import stylize_frames
+    from impasto.memory import keep_memory
 
+    keep_memory()
     if seconds is not None and not seconds > 0:
         raise ValueError(f"seconds is {seconds}; it must be more than 0")
     painted = stylize_frames(

@@ -92,7 +92,7 @@ def order_optimisation(fields: Mapping[str, str], files: Mapping[str, list[str]]
 
 def run_optimisation(folder: Path, order: Order) -> Generator[Told]:
     """Paint by optimisation, with pictures of how far it is."""
-    from impasto.devices import keep_memory
+    from impasto.memory import keep_memory
     from impasto.optimize import Plan, optimize
 
     keep_memory()

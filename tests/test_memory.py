@@ -1,4 +1,4 @@
-"""Where PyTorch computes, and what the process does with memory."""
+"""What the process does with memory."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from impasto.devices import keep_memory
+from impasto.memory import keep_memory
 if sys.argv[1] == "keep":
     assert keep_memory()
 def step():
