@@ -367,6 +367,7 @@ function goTo(i) {
 
 // ------------------------------------------------------------------------------------------------------------ tabs
 
+let jobIsShown = false; // on the stage, in place of what the controls say
 const tabs = [...document.querySelectorAll("[role=tab]")];
 
 function selectTab(name, changes = true) {
@@ -377,7 +378,12 @@ function selectTab(name, changes = true) {
     each.tabIndex = isIt ? 0 : -1;
     $(each.getAttribute("aria-controls")).hidden = !isIt;
   }
-  $("sliders").hidden = name === "studio";
+  const isStudio = name === "studio";
+  $("sliders").hidden = $("save").hidden = isStudio; // a job has its own way to be saved
+  if (jobIsShown && !isStudio) {
+    jobIsShown = false;
+    change();
+  }
   stage.brushing = name === "mask";
   $("stage").classList.toggle("brush", stage.brushing);
   stage.draw();
@@ -469,6 +475,8 @@ const work = new Work({
   photo: () => photo.file,
   fail,
   show: async (image) => {
+    if ($("panel-studio").hidden || live.running) return;
+    jobIsShown = true;
     version++;
     fullVersion = version;
     stage.setPainting(await createImageBitmap(image));
