@@ -482,6 +482,7 @@ def test_long_work_is_watched_cancelled_and_used(page: Page, photo: Path, tmp_pa
     job.get_by_role("button", name="Cancel").click()
     expect(page.locator(".job")).to_have_count(0)
 
+    page.get_by_role("tab", name="Style").click()
     open_photo(page, photo)
     page.get_by_role("tab", name="Studio").click()
     form = page.locator("#train")

@@ -74,6 +74,7 @@ let version = 0; // of what is asked for
 // Something was moved: answer with a small picture at once, and with the full one when it rests.
 function change() {
   if (!photo.shown) return;
+  jobIsShown = false;
   version++;
   full?.abort();
   full = null;
@@ -104,6 +105,7 @@ async function preview() {
   }
 }
 
+let jobIsShown = false; // on the stage, in place of what the controls say
 let fullVersion = -1; // of the full picture that is shown
 
 async function paint() {
@@ -367,7 +369,6 @@ function goTo(i) {
 
 // ------------------------------------------------------------------------------------------------------------ tabs
 
-let jobIsShown = false; // on the stage, in place of what the controls say
 const tabs = [...document.querySelectorAll("[role=tab]")];
 
 function selectTab(name, changes = true) {
@@ -380,10 +381,7 @@ function selectTab(name, changes = true) {
   }
   const isStudio = name === "studio";
   $("sliders").hidden = $("save").hidden = isStudio; // a job has its own way to be saved
-  if (jobIsShown && !isStudio) {
-    jobIsShown = false;
-    change();
-  }
+  if (jobIsShown && !isStudio) change();
   stage.brushing = name === "mask";
   $("stage").classList.toggle("brush", stage.brushing);
   stage.draw();
