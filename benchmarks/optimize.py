@@ -2,15 +2,18 @@
 
 ``speed``: L-BFGS at 512 px with the compact loss network, against the same loop with a full VGG-19 in eager float32 (of
 random weights, which cost the same); ``pairs``: pictures made with the compact network and with vgg19-small16x, judged
-by the latter; ``balance``: every painting on three photos with the defaults; ``memory``: peaks of whole commands.
+by the latter; ``balance``: every painting on three photos with the defaults; ``memory``: peaks of whole commands;
+``kept``: iterations where the C library keeps memory that is freed, as the command has it, and where it does not.
 """
 
 import argparse
 import json
+import resource
 import statistics
 import sys
 import time
 from itertools import chain
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -38,7 +41,7 @@ SHOWN = 256
 def main() -> None:
     """Measure what is asked for, print it and write it as JSON."""
     parser = argparse.ArgumentParser(description="Measure painting by optimisation.")
-    parser.add_argument("names", nargs="*", help="speed, pairs, balance, memory; all unless given")
+    parser.add_argument("names", nargs="*", help="speed, pairs, balance, memory, kept; all unless given")
     parser.add_argument(
         "--photos", nargs="+", type=Path, required=True, help="pictures; of the balance the first three"
     )
@@ -47,8 +50,11 @@ def main() -> None:
     parser.add_argument("--judge", default="vgg19-small16x")
     parser.add_argument("--neutral", help="third network that judges the pairs, such as exact VGG-19 to relu3_1")
     parser.add_argument("--sheets", type=Path, required=True, help="folder for the sheets of pictures")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pictures", type=Path, help="folder to keep pictures in, and to take from what is there")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     keep_memory()  # as the command does, for both of what is compared
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for name in args.names or MEASUREMENTS:
@@ -100,13 +106,12 @@ def pairs(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         shown: list[Pixels] = []
         figures = {}
         for network in (args.judge, args.loss_network):
-            painted, seconds = paint(photo, painting, network, folder)
+            painted = paint(photo, painting, network, args.pictures or folder)
             shown = shown or [resize(read_image(photo), painted.shape[:2])]
             content, style = judge.distances(painted, judge.seen(shown[0]), painting)
             figures[Path(network).stem] = {
                 "content": round(content, 4),
                 "style": round(style, 5),
-                "seconds": round(seconds, 1),
             }
             if neutral:
                 name = Path(args.neutral).stem
@@ -130,7 +135,7 @@ def balance(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for painting in args.paintings:
         found[painting.stem], pictures = {}, []
         for photo in photos:
-            painted, _ = paint(photo, painting, args.loss_network, folder)
+            painted = paint(photo, painting, args.loss_network, args.pictures or folder)
             seen = judge.seen(resize(read_image(photo), painted.shape[:2]))
             content, style = judge.distances(painted, seen, painting)
             found[painting.stem][photo.stem] = {"content": round(content, 4), "style": round(style, 5)}
@@ -146,18 +151,15 @@ def balance(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"styles": found, "most": most, "aimed_at": {"content": 1.2, "style": 0.05}}
 
 
-def paint(photo: Path, painting: Path, network: str, folder: Path) -> tuple[Pixels, float]:
-    """Picture by the defaults, and the seconds that it took."""
-    config = OptimizeConfig(
-        photo, (str(painting),), output=folder / "painted.png", size=SIDE, loss_network=(network,), resume=False
-    )
-    start = time.perf_counter()
-    steps = optimize(config)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            return finished.value.pixels, time.perf_counter() - start
+def paint(photo: Path, painting: Path, network: str, folder: Path) -> Pixels:
+    """Picture by the defaults, unless the folder has it already, since an hour of them may be interrupted."""
+    output = folder / f"{photo.stem}-{painting.stem}-{Path(network).stem}.png"
+    if not output.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        config = OptimizeConfig(photo, (str(painting),), output=output, size=SIDE, loss_network=(network,))
+        for _ in optimize(config):
+            pass
+    return read_image(output)
 
 
 def square(picture: Pixels) -> Pixels:
@@ -181,9 +183,41 @@ def memory(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"iterations": 12, "sizes": found}
 
 
-MEASUREMENTS = {"speed": speed, "pairs": pairs, "balance": balance, "memory": memory}
+def kept(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Seconds and page faults of an iteration with memory kept and given back, in processes of their own, in turns."""
+    found: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+    for _ in range(3):
+        for keep, values in found.items():
+            with get_context("spawn").Pool(1) as pool:
+                values.append(pool.apply(iterate, (args.photos[0], args.paintings[0], args.loss_network, folder, keep)))
+    keys = ("seconds_an_iteration", "page_faults_an_iteration")
+    medians = {keep: [statistics.median(column) for column in zip(*v, strict=True)] for keep, v in found.items()}
+    return {
+        key: {"kept": round(medians[True][i], 4), "given_back": round(medians[False][i], 4)}
+        for i, key in enumerate(keys)
+    }
+
+
+def iterate(photo: Path, painting: Path, network: str, folder: Path, keep: bool) -> tuple[float, float]:
+    """Median seconds of an iteration at one size, and its page faults."""
+    torch.set_num_threads(2)
+    if keep:
+        keep_memory()
+    size: dict[str, Any] = {"size": SIDE, "min_size": SIDE, "first_iterations": ITERATIONS}
+    run = Run(OptimizeConfig(photo, (str(painting),), output=folder / "a.png", loss_network=(network,), **size))
+    run.begin()
+    for _ in range(3):
+        run.step()
+    before, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, []
+    for _ in range(15):
+        start = time.perf_counter()
+        run.step()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds), (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / len(seconds)
+
+
+MEASUREMENTS = {"speed": speed, "pairs": pairs, "balance": balance, "memory": memory, "kept": kept}
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
     main()

@@ -9,7 +9,6 @@ Johnson et al.'s figure 5, the training objective of the network's output agains
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.config import TrainConfig
+from impasto.devices import keep_memory
 from impasto.images import read_image, resize
+from impasto.lbfgs import LBFGS
+from impasto.losses import content_loss, style_loss, total_variation
 from impasto.photos import find_photos
 from impasto.sheets import STRENGTHS, STROKES
 from impasto.styles import Style, load_file
@@ -42,9 +44,13 @@ SIZES = (512, 2048)
 """Long sides at which one picture is painted with strokes of one size relative to it."""
 LIKE_STROKES = (0.05, 0.2, 1.0)
 ITERATIONS = (0, 25, 50, 100, 200, 500)
+PRECISIONS = (torch.float32, torch.bfloat16)
+"""Of the objective: as it is measured, and as L-BFGS goes down it."""
 STARTS = ("noise", "photo")
 """Of L-BFGS: noise, as Johnson et al. did, or the photo, from which it is sooner there."""
 DISTANCES = ("content", "style", *(f"energy_{period}" for period in PERIODS))
+WORST = 5
+"""Photos of the largest content distance, most of hardly anything; figures without them are told too."""
 CURVE_PHOTOS = 5
 
 
@@ -62,8 +68,11 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=ITERATIONS[-1], help="of L-BFGS at most")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="what L-BFGS begins with")
     parser.add_argument("--count", type=int, default=10, help="of the objective's photos")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    keep_memory()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for name in args.names or ("distances", "curves", "sliders"):
         about = {"machine": machine(), "command": ran(), "palette": args.palette.name}
@@ -89,7 +98,11 @@ def distances(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
             rows[name].append([*judge.distances(painted, seen, painting), *grids])
     found = {}
     for name, values in rows.items():
-        found[name] = dict(zip(DISTANCES, np.mean(values, 0).round(4).tolist(), strict=True))
+        table = np.array(values)
+        found[name] = dict(zip(DISTANCES, table.mean(0).round(4).tolist(), strict=True))
+        most = table[np.argsort(table[:, 0])[: max(1, len(table) - WORST)]]
+        for key, rest in (("median", np.median(table, 0)), (f"without_{WORST}", most.mean(0))):
+            found[name] |= {f"{what}_{key}": round(float(rest[i]), 4) for i, what in enumerate(DISTANCES[:2])}
         if name in PUBLISHED:
             found[name] |= dict(zip(("published_content", "published_style"), PUBLISHED[name], strict=True))
         print(name, found[name], flush=True)
@@ -170,21 +183,24 @@ def ssim(one: Pixels, other: Pixels) -> float:
 def objective(palette: Style, args: argparse.Namespace) -> dict[str, Any]:
     """The objective of the palette's training, of its output and of L-BFGS on the pixels, by side and start."""
     photos = [read_image(photo.read()) for photo in find_photos(args.photos)[: args.count]]
-    found: dict[str, Any] = {}
+    before = json.loads(args.json.read_text()).get("objective", {}) if args.json and args.json.exists() else {}
+    found: dict[str, Any] = before.get("styles", {})  # one side at a time may be measured: it takes hours
     for name, style, painting in chosen(palette, args):
-        targets, weights = make_targets(style, painting, args.loss_network), weights_of(style)
+        exact, fast = (make_targets(style, painting, args.loss_network, dtype) for dtype in PRECISIONS)
+        weights = weights_of(style)
         for side in args.sides:
             ours, curves = [], dict[str, list[list[float]]]()
             for photo in photos:
                 pixels = scale_to(photo, side)
                 image = to_tensor(pixels)
-                loss = partial(total, targets, weights, image)
+                judge = Objective(exact, weights, image)
                 with torch.no_grad():
-                    ours.append(loss(to_tensor(stylize(pixels, style, strength=1.0))).item())
+                    ours.append(judge(to_tensor(stylize(pixels, style, strength=1.0))).item())
                 for start in args.starts:
                     noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
-                    begun = noise if start == "noise" else image
-                    curves.setdefault(start, []).append(descend(loss, begun, args.iterations))
+                    begun = noise if start == "noise" else image.clone()
+                    values = descend(Objective(fast, weights, image), judge, begun, args.iterations)
+                    curves.setdefault(start, []).append(values)
             lbfgs = {start: dict(zip(ITERATIONS, mean_of(values), strict=False)) for start, values in curves.items()}
             found.setdefault(name, {})[str(side)] = {"network": mean_of(ours), "lbfgs": lbfgs}
             print(name, side, found[name][str(side)], flush=True)
@@ -197,14 +213,14 @@ def mean_of(values: Sequence[Any]) -> Any:
     return np.mean(values, 0).round(4).tolist()
 
 
-def make_targets(style: Style, painting: Path, loss_network: Sequence[str]) -> Targets:
+def make_targets(style: Style, painting: Path, loss_network: Sequence[str], dtype: torch.dtype) -> Targets:
     """What the painting asks for at the size that the style paints unless told otherwise."""
     (name,) = style.weights
     size = next(entry.size for entry in style.spec.entries if entry.name == name)
     config = TrainConfig(
         (painting,), photos=Path(), output=Path(), style_size=(size,), loss_network=tuple(loss_network)
     )
-    return Targets(config, torch.device("cpu"), torch.float32)
+    return Targets(config, torch.device("cpu"), dtype)
 
 
 def weights_of(style: Style) -> dict[str, float]:
@@ -217,30 +233,37 @@ def weights_of(style: Style) -> dict[str, float]:
     }
 
 
-def total(targets: Targets, weights: Mapping[str, float], photo: Tensor, painted: Tensor) -> Tensor:
-    """Objective of a painted photo, (1, 3, H, W) each."""
-    losses = targets.losses(painted, photo, torch.tensor([[0.0, 1.0]]))
-    return torch.stack([weight * losses[part] for part, weight in weights.items()]).sum()
+class Objective:
+    """Objective of a painted photo (1, 3, H, W), by the losses of training."""
+
+    def __init__(self, targets: Targets, weights: Mapping[str, float], photo: Tensor) -> None:
+        self.targets, self.weights = targets, weights
+        with torch.no_grad():
+            self.features = targets.loss_network(photo.to(targets.dtype), targets.content_weights)
+
+    def __call__(self, painted: Tensor) -> Tensor:
+        """The weighted sum, of one number."""
+        t = self.targets
+        features = t.loss_network(painted.to(t.dtype), t.content_weights | t.style_weights)
+        losses = {
+            "content": content_loss(features, self.features, t.content_weights),
+            "style": style_loss(features, {k: v.float() for k, v in t.grams.items()}, t.style_weights),
+            "tv": total_variation(painted) / t.tv,
+        }
+        return torch.stack([self.weights[part] * losses[part] for part in losses]).sum()
 
 
-def descend(loss: Callable[[Tensor], Tensor], image: Tensor, iterations: int) -> list[float]:
-    """Objective at each of `ITERATIONS` of L-BFGS on the pixels, which may leave [0, 1]."""
-    pixels = image.clone(memory_format=torch.contiguous_format).requires_grad_()  # for the optimiser
-    optimizer = torch.optim.LBFGS([pixels], max_iter=1, history_size=20, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        value = loss(pixels)
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
+def descend(loss: Objective, judge: Objective, pixels: Tensor, iterations: int) -> list[float]:
+    """Objective by the judge at each of `ITERATIONS` of L-BFGS on the pixels within [0, 1], which are moved."""
+    optimizer = LBFGS(history=20)
     values = []
     for i in range(iterations + 1):
         if i in ITERATIONS:
             with torch.no_grad():
-                values.append(loss(pixels).item())
+                values.append(judge(pixels).item())
         if i < iterations:
-            optimizer.step(closure)  # type: ignore[no-untyped-call]
+            (gradient,) = torch.autograd.grad(loss(pixels.requires_grad_()), pixels)
+            optimizer.step(pixels.requires_grad_(False), gradient)
     return values
 
 
@@ -255,5 +278,4 @@ MEASUREMENTS = {"distances": distances, "curves": curves, "sliders": sliders, "o
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
     main()

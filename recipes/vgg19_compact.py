@@ -71,13 +71,14 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True, help="folder of photos to judge on")
     parser.add_argument("--teachers", nargs="+", default=["vgg19"], help="a layer is the first's that has it")
     parser.add_argument("-o", "--output", type=Path, required=True, help="safetensors file to write")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=Path, help="file for the figures; what it has of other networks is kept")
     parser.add_argument("--steps", type=int, default=18000, help="on photos, paintings and painted photos")
     parser.add_argument("--pool-steps", type=int, default=10000, help="then, half of them on pictures in the making")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--judge", action="store_true", help="only judge the file that is there")
+    parser.add_argument("--layers", nargs="+", default=LAYERS, help="to judge; teachers may end early")
     args = parser.parse_args()
     device = torch.device(pick_device(args.device))
     paintings = [find_photos(folder) for folder in args.paintings]
@@ -89,12 +90,14 @@ def main() -> None:
         seen_paintings = [painting for painting in itertools.chain(*paintings) if painting not in unseen]
         train(args, [photo for photo in seen if photo not in unseen], seen_paintings, teacher, device)
     found = {
-        name: judge(load_loss_network(args.output, thin=False).to(device), teacher, pictures, device)
+        name: judge(load_loss_network(args.output, thin=False).to(device), teacher, pictures, args.layers)
         for name, pictures in (("photos", find_photos(args.validation)), ("paintings", unseen))
     }
     print(json.dumps(found, indent=2))
     if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
+        about = {"teachers": [Path(name).stem for name in args.teachers]}
+        others = json.loads(args.json.read_text()) if args.json.exists() else {}
+        args.json.write_text(json.dumps(others | {args.output.stem: about | found}, indent=2) + "\n")
 
 
 def begin() -> VGG:
@@ -287,12 +290,13 @@ def disturbed(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def judge(student: VGG, teacher: LossNetwork, pictures: Sequence[Photo], device: torch.device) -> Mapping[str, float]:
+def judge(student: VGG, teacher: LossNetwork, pictures: Sequence[Photo], layers: Sequence[str]) -> Mapping[str, float]:
     """Mean cosine between features of student and teacher by layer, over all places of all pictures."""
-    found: dict[str, list[float]] = {layer: [] for layer in LAYERS}
+    found: dict[str, list[float]] = {layer: [] for layer in layers}
+    device = next(student.parameters()).device
     for picture in pictures:
         image = to_tensor(scale_to(read_image(picture.read()), JUDGED_SIDE, multiple=16)).to(device)
-        wanted, its = teacher(image.to(torch.bfloat16), LAYERS), student(image, LAYERS)
+        wanted, its = teacher(image.to(torch.bfloat16), layers), student(image, layers)
         for layer, cosines in found.items():
             cosines.append(F.cosine_similarity(its[layer], wanted[layer].float(), dim=1).mean().item())
     return {layer: round(sum(cosines) / len(cosines), 4) for layer, cosines in found.items()}

@@ -53,6 +53,7 @@ def test_content_loss_is_relative_to_a_photo_and_its_batch() -> None:
     grey = target + 0.1 * target[:1].std()  # the same fault on both
     lively, empty = content_loss({"a": grey}, {"a": target}, ONE)
     torch.testing.assert_close(empty / lively, (squares[0] / squares[1]) ** OWN, rtol=1e-3, atol=0)
+    assert 2 < empty / lively < squares[0] / squares[1] / 2  # relative to neither alone
 
 
 def test_style_loss_is_zero_at_the_painting_and_one_for_nothing() -> None:

@@ -43,6 +43,14 @@ def fails(capsys: pytest.CaptureFixture[str], code: int, *args: object) -> str:
     return err
 
 
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """An entry for each time that a command has memory kept, which of the tests' own process it does not."""
+    times: list[bool] = []
+    monkeypatch.setattr("impasto.devices.keep_memory", lambda: times.append(True))
+    return times
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_stylised_picture_is_made_again_from_its_file(colors: Path, suffix: str) -> None:
     Image.new("L", (60, 48), 99).save("mask.png")
@@ -57,11 +65,13 @@ def test_a_stylised_picture_is_made_again_from_its_file(colors: Path, suffix: st
     assert str(colors.parent) not in json.dumps(recipe)
 
 
-def test_a_picture_made_with_the_package_s_loss_network_is_made_again() -> None:
+def test_a_picture_made_with_the_package_s_loss_network_is_made_again(kept: list[bool]) -> None:
     small = ("--size", 48, "--min-size", 48, "--first-iterations", 3)
     run("optimize", "photo.png", "painting.png", "-o", "one.png", *small)
+    assert kept == [True]
     assert read_recipe(Path("one.png"))["settings"]["loss_network"] == ["vgg19-compact"]
     run("redo", "one.png", "-o", "two.png")
+    assert kept == [True, True]
     np.testing.assert_array_equal(read_image("one.png"), read_image("two.png"))
 
 
