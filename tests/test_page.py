@@ -471,12 +471,18 @@ def test_long_work_is_watched_cancelled_and_used(page: Page, photo: Path, tmp_pa
         expect(job.get_by_role("status")).to_have_text(re.compile(r"^[5-9]\d%"), timeout=400_000)
     keep_picture(page, "web-studio")
     check_accessible(page)
+    optimised = shown(page)
+    page.get_by_role("tab", name="Style").click()
+    expect(page.locator("#busy")).to_be_hidden(timeout=60_000)
+    page.wait_for_timeout(600)
+    assert difference(shown(page), optimised) > 3  # what the controls say is shown again, and what Download gives
     page.reload()
     page.get_by_role("tab", name="Studio").click()
     expect(job.get_by_role("heading")).to_have_text("Optimisation")
     job.get_by_role("button", name="Cancel").click()
     expect(page.locator(".job")).to_have_count(0)
 
+    page.get_by_role("tab", name="Style").click()
     open_photo(page, photo)
     page.get_by_role("tab", name="Studio").click()
     form = page.locator("#train")

@@ -701,7 +701,7 @@ def test_a_job_is_cancelled_and_a_client_has_only_so_many(workshop: Server, phot
 def test_a_stopped_server_ends_well_and_the_next_one_goes_on(photo: bytes, painting: bytes, tmp_path: Path) -> None:
     cookies = httpx.Cookies()
     with serving("--data", str(tmp_path)) as server, server.client() as client:
-        job = submit(client, photo, painting, kind="optimisation", size="128", iterations="60").json()["id"]
+        job = submit(client, photo, painting, kind="optimisation", size="128", iterations="30").json()["id"]
         cookies.update(client.cookies)
         reached = follow(client, job, "running")[-1]["step"]
         watched = threading.Thread(target=follow, args=(client, job))

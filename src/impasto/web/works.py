@@ -61,6 +61,25 @@ class Kind:
         return find_spec(self.package) is not None
 
 
+class Shown:
+    """Pictures of how far work is: the last, and the one before, which somebody may be about to look at."""
+
+    def __init__(self) -> None:
+        self.paths: list[Path] = []
+
+    def take(self, path: Path | None) -> None:
+        """Show a new picture, if there is one, and delete those that are no longer shown."""
+        if path is None:
+            return
+        self.paths.append(path)
+        while len(self.paths) > 2:
+            self.paths.pop(0).unlink(missing_ok=True)
+
+    def name(self, folder: Path) -> str:
+        """The last picture's, within a folder."""
+        return self.paths[-1].relative_to(folder).as_posix() if self.paths else ""
+
+
 # ----------------------------------------------------------------------------------------------------- optimisation
 
 
@@ -108,13 +127,10 @@ def run_optimisation(folder: Path, order: Order) -> Generator[Told]:
     )
     plans: list[Plan] = []
     steps = optimize(config, told=plans.append)
-    last = ""
+    shown = Shown()
     with contextlib.closing(steps):
         for step in steps:
-            if step.picture:
-                if last:
-                    Path(last).unlink(missing_ok=True)
-                last = step.picture.name
+            shown.take(step.picture)
             yield {
                 "step": step.step,
                 "steps": step.steps,
@@ -123,7 +139,7 @@ def run_optimisation(folder: Path, order: Order) -> Generator[Told]:
                 "content": step.content,
                 "style": step.style,
                 "seconds_left": step.seconds_left,
-                "picture": last,
+                "picture": shown.name(Path()),
             }
 
 
@@ -168,14 +184,11 @@ def run_training(folder: Path, order: Order) -> Generator[Told]:
         log_interval=1_000,
         checkpoint_interval=50,
     )
-    last = None
+    shown = Shown()
     steps = train(config)
     with contextlib.closing(steps):
         for step in steps:
-            if step.sample:
-                if last:
-                    last.unlink(missing_ok=True)
-                last = step.sample
+            shown.take(step.sample)
             yield {
                 "step": step.step,
                 "progress": step.progress,
@@ -183,7 +196,7 @@ def run_training(folder: Path, order: Order) -> Generator[Told]:
                 "content": step.content,
                 "style": step.style,
                 "seconds_left": step.seconds_left,
-                "picture": str(last.relative_to(folder)) if last else "",
+                "picture": shown.name(folder),
             }
 
 

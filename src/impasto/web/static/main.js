@@ -74,6 +74,7 @@ let version = 0; // of what is asked for
 // Something was moved: answer with a small picture at once, and with the full one when it rests.
 function change() {
   if (!photo.shown) return;
+  jobIsShown = false;
   version++;
   full?.abort();
   full = null;
@@ -104,6 +105,7 @@ async function preview() {
   }
 }
 
+let jobIsShown = false; // on the stage, in place of what the controls say
 let fullVersion = -1; // of the full picture that is shown
 
 async function paint() {
@@ -377,7 +379,9 @@ function selectTab(name, changes = true) {
     each.tabIndex = isIt ? 0 : -1;
     $(each.getAttribute("aria-controls")).hidden = !isIt;
   }
-  $("sliders").hidden = name === "studio";
+  const isStudio = name === "studio";
+  $("sliders").hidden = $("save").hidden = isStudio; // a job has its own way to be saved
+  if (jobIsShown && !isStudio) change();
   stage.brushing = name === "mask";
   $("stage").classList.toggle("brush", stage.brushing);
   stage.draw();
@@ -469,6 +473,8 @@ const work = new Work({
   photo: () => photo.file,
   fail,
   show: async (image) => {
+    if ($("panel-studio").hidden || live.running) return;
+    jobIsShown = true;
     version++;
     fullVersion = version;
     stage.setPainting(await createImageBitmap(image));

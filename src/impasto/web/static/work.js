@@ -132,7 +132,7 @@ class Card {
     next.decode().then(() => {
       this.image.src = next.src;
       this.image.hidden = false;
-      if (job.kind === "optimisation") this.show(next, job.state === "done");
+      if (job.kind === "optimisation") this.show(next);
     }, () => {}); // it was just replaced: the next one comes
   }
 
