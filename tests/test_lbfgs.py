@@ -1,6 +1,8 @@
 """L-BFGS: that it finds minima, fast, and can be interrupted."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,6 +11,24 @@ from torch import Tensor
 from impasto.lbfgs import LBFGS
 
 FREE = (-math.inf, math.inf)
+PICTURES = """
+import resource
+import torch
+from impasto.lbfgs import LBFGS
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+torch.manual_seed(0)
+warm = torch.rand(9).mul_(2).clamp_(0, 1).sum()
+LBFGS(2).step(torch.rand(9), torch.rand(9))
+before = peak()
+x, aim, optimizer = torch.rand(12_000_000), torch.rand(12_000_000), LBFGS(history=3)
+for _ in range(6):
+    optimizer.step(x, x - aim)
+print((peak() - before) / (4 * 12_000_000) - 1)  # less the aim
+"""
+"""Tells how many times its variables an optimiser of history 3 takes at most, with them and their gradient."""
 
 
 def quadratic(size: int = 30) -> tuple[Tensor, Tensor]:
@@ -99,3 +119,10 @@ def test_neither_size_nor_scale_of_the_objective_changes_its_way(count: int, sca
         optimizer.step(x, scale * 2 * (x - target) / count)
     assert losses[1] < losses[0]
     assert losses[-1] < 1e-4 * losses[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's C library, which gives large blocks back at once")
+def test_it_holds_few_pictures_beside_its_history() -> None:
+    """What `optimize.make_plan` counts on."""
+    told = subprocess.run([sys.executable, "-c", PICTURES], capture_output=True, text=True, check=True).stdout
+    assert float(told) < 2 * 3 + 7

@@ -28,21 +28,24 @@ class LBFGS:
 
     @torch.no_grad()
     def step(self, x: Tensor, gradient: Tensor) -> None:
-        """Move `x` in place, given the gradient there."""
+        """Move `x` in place, given the gradient there, which is kept; beside it few pictures are held at a time."""
         if self.last is not None:
             step, before = self.last
-            self.remember(step, gradient - before)
+            self.last = None
+            self.remember(step, before.neg_().add_(gradient))
+            del step, before
         low, high = self.bounds
         free = ((x > low) | (gradient < 0)) & ((x < high) | (gradient > 0))
-        gradient, unmasked = gradient * free, gradient
-        direction = self.direction(gradient) * free
-        if (direction * gradient).sum() >= 0:  # no way down: forget what misled
+        inside = gradient * free
+        direction = self.direction(inside).mul_(free)
+        if (direction * inside).sum() >= 0:  # no way down: forget what misled
             self.steps, self.changes = [], []
-            direction = -gradient
+            direction = -inside
         if not self.steps:
-            direction = direction * (self.first / max(gradient.abs().mean().item(), TINY))
-        moved = (x + direction).clamp_(low, high)
-        self.last = moved - x, unmasked
+            direction.mul_(self.first / max(inside.abs().mean().item(), TINY))
+        del inside, free
+        moved = direction.add_(x).clamp_(low, high)
+        self.last = moved - x, gradient
         x.copy_(moved)
 
     def remember(self, step: Tensor, change: Tensor) -> None:
@@ -57,13 +60,13 @@ class LBFGS:
         pairs = list(zip(self.steps, self.changes, strict=True))
         for step, change in reversed(pairs):
             share = (step * q).sum() / (step * change).sum()
-            q = q - share * change
+            q.sub_(share * change)
             shares.append(share)
         if pairs:
             step, change = pairs[-1]
-            q = q * ((step * change).sum() / change.square().sum())
+            q.mul_((step * change).sum() / change.square().sum())
         for (step, change), share in zip(pairs, reversed(shares), strict=True):
-            q = q + (share - (change * q).sum() / (step * change).sum()) * step
+            q.add_((share - (change * q).sum() / (step * change).sum()) * step)
         return q
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,4 +76,5 @@ class LBFGS:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember what another did."""
         self.steps, self.changes = list(state["steps"]), list(state["changes"])
-        self.last = tuple(state["last"]) if state["last"] is not None else None
+        last = state["last"]
+        self.last = (last[0].clone(), last[1].clone()) if last is not None else None  # which the next step writes over

@@ -653,7 +653,7 @@ def make_plan(
     history, side = config.history or HISTORY, config.tile or max(canvas(sizes[-1]))
 
     def needed() -> float:
-        pictures = 6 + (2 * history if config.optimizer == "lbfgs" else 4)
+        pictures = 7 + (2 * history if config.optimizer == "lbfgs" else 4)
         return cost.base + pictures * picture + pixels * cost.content + min(pixels, side * side) * cost.held
 
     while not config.tile and needed() > budget and side > SMALLEST_TILE:
