@@ -56,17 +56,18 @@ class LBFGS:
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Minus the inverse Hessian, as far as it is known, times the gradient: the two-loop recursion."""
-        q, shares = -gradient, []
-        pairs = list(zip(self.steps, self.changes, strict=True))
-        for step, change in reversed(pairs):
-            share = (step * q).sum() / (step * change).sum()
+        q = -gradient
+        pairs = [(step, change, (step * change).sum()) for step, change in zip(self.steps, self.changes, strict=True)]
+        shares = []
+        for step, change, product in reversed(pairs):
+            share = (step * q).sum() / product
             q.sub_(share * change)
             shares.append(share)
         if pairs:
-            step, change = pairs[-1]
-            q.mul_((step * change).sum() / change.square().sum())
-        for (step, change), share in zip(pairs, reversed(shares), strict=True):
-            q.add_((share - (change * q).sum() / (step * change).sum()) * step)
+            _, change, product = pairs[-1]
+            q.mul_(product / change.square().sum())
+        for (step, change, product), share in zip(pairs, reversed(shares), strict=True):
+            q.add_((share - (change * q).sum() / product) * step)
         return q
 
     def state_dict(self) -> dict[str, Any]:
