@@ -16,8 +16,8 @@ taken at 4096 px by tiles instead of 2.8.
 def keep_memory() -> bool:
     """Have Linux's C library keep most of what is freed, since the next step takes as much; returns whether it does.
 
-    Given back and taken again, it is cleared by the kernel a page at a time, for up to a tenth of the time on a CPU. It is
-    the whole process that keeps its memory, so this is for programs, not for libraries.
+    Given back and taken again, it is cleared by the kernel a page at a time, for up to a tenth of the time on a CPU.
+    It is the whole process that keeps its memory, so this is for programs, not for libraries.
     """
     if sys.platform != "linux":
         return False
