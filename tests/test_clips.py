@@ -101,6 +101,21 @@ def test_max_side_strength_and_mask(tmp_path: Path, invert: Path) -> None:
     assert painted[:, -4:].mean() == pytest.approx((200 + 55) / 2, abs=3)
 
 
+def test_styles_with_masks(tmp_path: Path, invert: Path) -> None:
+    source = write_clip(tmp_path / "a.mp4", [np.full((48, 64, 3), 200, np.uint8)] * 3)
+    left = np.tile(np.array([[255, 0]], np.uint8), (2, 1))
+    regions = [(invert, left), (invert, 255 - left)]
+    only_left = [*impasto.paint_video(source, tmp_path / "b.mp4", regions[:1], quality=95)]
+    assert len(only_left) == 3
+    painted = next(read_frames(tmp_path / "b.mp4")).pixels
+    assert painted[:, :4].mean() == pytest.approx(55, abs=3)
+    assert painted[:, -4:].mean() == pytest.approx(200, abs=3)
+    list(impasto.paint_video(source, tmp_path / "c.mp4", regions, quality=95))
+    assert next(read_frames(tmp_path / "c.mp4")).pixels[:, -4:].mean() == pytest.approx(55, abs=4)
+    with pytest.raises(ValueError, match="style is empty"):
+        impasto.paint_video(source, tmp_path / "d.mp4", [])
+
+
 @pytest.mark.parametrize(
     ("max_side", "size", "expected"),
     [(None, (101, 201), (101, 201)), (300, (101, 201), (101, 201)), (100, (101, 201), (50, 100)), (1, (9, 16), (2, 2))],

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from conftest import loss_network
 from impasto.config import OptimizeConfig
-from impasto.losses import style_distance
+from impasto.losses import style_distance, total_variation
 from impasto.networks.vgg import LossNetwork
 from impasto.networks.weights import load_loss_network
 from impasto.objective import MARGIN, Objective, Target, area, crop, margin, moments_of, own, weights_of
@@ -224,3 +224,14 @@ def test_style_distances_are_relative_and_have_gradients_everywhere(kind: str) -
         style_distance(of(x), of(painting), kind).backward()  # type: ignore[no-untyped-call]
         assert x.grad is not None
         assert math.isfinite(x.grad.abs().max().item())
+
+
+def test_total_variation_pulls_as_it_does_by_autograd(network: LossNetwork) -> None:
+    made, picture = objective(network, WHOLE), image(290, 330, 2)
+    pull = torch.zeros_like(picture)
+    told = made.smooth(picture, pull)
+    moved = picture.clone().requires_grad_()
+    expected = (total_variation(moved) / made.tv).sum()
+    torch.testing.assert_close(torch.tensor(told), expected.detach(), rtol=1e-5, atol=0)
+    (gradient,) = torch.autograd.grad(made.config.tv_weight * expected, moved)
+    torch.testing.assert_close(pull, gradient)

@@ -96,6 +96,8 @@ def paint_video(
     """
     check(strength, stroke, colors, mask, max_side)
     pairs = [(style, None)] if isinstance(style, (str, Path, Style)) else [*style]
+    if not pairs:
+        raise ValueError("style is empty; it needs a style, or pairs of a style and a mask")
     loaded = [
         (chosen(one if isinstance(one, Style) else load_style(one, engine=engine), {}), own) for one, own in pairs
     ]
