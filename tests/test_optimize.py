@@ -440,14 +440,15 @@ def test_a_container_s_limit_is_heeded(tmp_path: Path, monkeypatch: pytest.Monke
     assert module.container_memory() == [2e9]
 
 
-def test_the_plan_is_told_before_anything_is_done(painter: Painter) -> None:
+def test_the_plan_is_told_before_anything_is_done(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "resident", lambda _: 5e8)  # the suite's own process may be a large one
     told: list[Plan] = []
     steps = optimize(painter.config(), told=told.append)
     next(steps)
     assert (told[0].sizes, told[0].iterations) == (((34, 45), (48, 64)), (6, 4))
     assert told[0].seconds > 0
-    assert told[0].gigabytes < 2
     steps.close()
+    assert 0.5 < told[0].gigabytes < 0.6  # the process, and a picture of 48 x 64
 
 
 # ------------------------------------------------------------------------------------------------- bad input
