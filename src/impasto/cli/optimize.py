@@ -14,7 +14,8 @@ from impasto.cli.outputs import check_picture_target
 from impasto.config import OptimizeConfig, PaintingText
 
 if TYPE_CHECKING:
-    from impasto.optimize import OptimizeStep, Plan
+    from impasto.optimize import OptimizeStep
+    from impasto.plan import Plan
 
 EVERY, SECONDS = 25, 10.0
 """Iterations between lines, and time after which there is one anyway."""

@@ -112,7 +112,8 @@ def order_optimisation(fields: Mapping[str, str], files: Mapping[str, list[str]]
 def run_optimisation(folder: Path, order: Order) -> Generator[Told]:
     """Paint by optimisation, with pictures of how far it is."""
     from impasto.memory import keep_memory
-    from impasto.optimize import Plan, optimize
+    from impasto.optimize import optimize
+    from impasto.plan import Plan
 
     keep_memory()
     os.chdir(folder)  # a recipe calls files by their names
