@@ -440,8 +440,8 @@ class ClipConfig:
 class FilmConfig(ClipConfig):
     """What a video asks for beyond a photo where it is painted by optimisation."""
 
-    frame_iterations: int = 60
-    """Of a video: iterations of each frame that begins with the painting before it; others begin as a photo does."""
+    frame_iterations: int = 40
+    """Of a video: iterations at each size of a frame that begins with the last painting; others begin as a photo does."""
     passes: int = 1
     """Of a video: how often all its frames are gone through, forwards and backwards in turn."""
     quality: int | None = None

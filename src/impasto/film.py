@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from impasto.clips import Cut, carried_out, make_order, moving
 from impasto.colors import keep_colors
@@ -34,8 +35,8 @@ from impasto.plan import Plan, make_plan
 from impasto.recipes import hash_of
 from impasto.targets import NARROWEST, to_tensor
 
-HOLD = 1000.0
-"""Weight of the temporal loss at `steady` 1; it goes with the eighth power of `steady`, 100 at 0.75."""
+HOLD = 100.0
+"""Weight of the temporal loss at `steady` 1; it goes with the eighth power of `steady`, 10 at 0.75."""
 FLAT = 1e-4
 """Variance of a painting of hardly one colour; that of a flatter one is taken for this."""
 BLEND = 0.5
@@ -52,7 +53,9 @@ class FilmPlan:
     fresh: Plan
     """Of the first frame, and of the first after each cut."""
     after: Plan
-    """Of each other frame."""
+    """Of each other frame in the first pass."""
+    again: Plan
+    """Of each frame in each further pass."""
     frames: int | None
     """About how many there are, where the file lets one tell."""
     passes: int
@@ -60,7 +63,8 @@ class FilmPlan:
     @property
     def seconds(self) -> float | None:
         """In all, about, where there is no cut."""
-        return self.frames and self.fresh.seconds + (self.frames * self.passes - 1) * self.after.seconds
+        first = self.fresh.seconds + ((self.frames or 1) - 1) * self.after.seconds
+        return self.frames and first + self.frames * (self.passes - 1) * self.again.seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +128,28 @@ def check_settings(config: OptimizeConfig) -> None:
         raise ValueError(f"init is {config.init!r}; of a video it must be one of {', '.join(STARTS)}")
 
 
+class Leading(Easel):
+    """An easel on which a frame is led by another painting: by what it begins with at each size, and by its loss."""
+
+    other: tuple[Tensor, Tensor] | None = None
+    """Painting (1, 3, H, W), and trust in it (1, 1, H, W)."""
+    share: float = 1.0
+    """Part that it has, where it is trusted, in what a size begins with."""
+    weight: float = 0.0
+    """Of the temporal loss."""
+
+    def enter(self) -> None:
+        """Make ready for a size: what is trusted begins with the other painting, what is hidden with what there is."""
+        super().enter()
+        if self.other is None:
+            return
+        size = self.plan.sizes[self.place]
+        there, trust = (extended(F.interpolate(part, size, mode="area")) for part in self.other)
+        self.values.lerp_(there, self.share * trust)
+        self.best.copy_(self.values)
+        self.objective = Held(self.objective, there, trust, self.weight)
+
+
 class Held:
     """An objective with a temporal loss: how far a picture is from another one, (1, 3, H, W), where that is trusted.
 
@@ -185,10 +211,10 @@ class Film:
         if min(height, width) < NARROWEST:
             raise VideoError(f"{config.photo}: {width} x {height} is painted, which is less than {NARROWEST} narrow")
         self.config = replace(config, size=max(height, width))
-        self.easel = Easel(self.config, Picture(np.full((height, width, 3), 128, np.uint8)), progress)
+        self.easel = Leading(self.config, Picture(np.full((height, width, 3), 128, np.uint8)), progress)
         self.order = replace(order, job=order.job | job_of(config, film))
         self.plan = self.planned(cut.count(order.clip))
-        self.hold = HOLD * film.steady**8
+        self.easel.weight = HOLD * film.steady**8
         self.last: Pixels | None = None
         """Painting before, in the paintings' own colours."""
         self.count = 0
@@ -209,9 +235,11 @@ class Film:
         cost = easel.measure()
         fresh = make_plan(config, easel.sizes, cost, easel.layers)
         if not self.film.steady:
-            return FilmPlan(fresh, fresh, frames, 1)
-        short = replace(config, first_iterations=self.film.frame_iterations, history=fresh.history, tile=fresh.side)
-        return FilmPlan(fresh, make_plan(short, easel.sizes[-1:], cost, easel.layers), frames, self.film.passes)
+            return FilmPlan(fresh, fresh, fresh, frames, 1)
+        few = self.film.frame_iterations
+        short = replace(config, first_iterations=few, iterations=few, history=fresh.history, tile=fresh.side)
+        after, again = (make_plan(short, sizes, cost, easel.layers) for sizes in (easel.sizes, easel.sizes[-1:]))
+        return FilmPlan(fresh, after, again, frames, self.film.passes)
 
     def goes_on(self) -> bool:
         """Whether there is something of the same run to go on from; raises OptimizationError where it is another's."""
@@ -335,20 +363,15 @@ class Film:
         easel = self.easel
         easel.photo = Picture(pixels)
         before = moved_along(self.last, change) if self.last is not None and change is not None else None
-        easel.plan = self.plan.fresh if before is None and turn == 1 else self.plan.after
-        if turn == 1:
-            start, share = easel.beginning(), 1.0
-        else:
-            start, share = as_tensor(read_image(self.order.parts.still(number, turn - 1)), easel.device), BLEND
-        if before is None:
-            easel.start(start)
-            return "a cut: begun afresh" if turn == 1 and self.last is not None and change is not None else ""
-        there, trust = (
-            torch.from_numpy(np.atleast_3d(part)).permute(2, 0, 1)[None].to(easel.device) for part in before
-        )
-        easel.start(start.lerp(there, share * trust))
-        easel.objective = Held(easel.objective, extended(there), extended(trust), self.hold)
-        return ""
+        easel.other = before and (as_tensor(before[0], easel.device), as_tensor(before[1], easel.device))
+        if turn > 1:
+            easel.plan, easel.share = self.plan.again, BLEND
+            own = read_image(self.order.parts.still(number, turn - 1))
+            easel.start(to_tensor(own).to(easel.device))
+            return ""
+        easel.plan, easel.share = self.plan.after if before else self.plan.fresh, 1.0
+        easel.start(easel.beginning())
+        return "a cut: begun afresh" if not before and self.last is not None and change is not None else ""
 
     def keep(self, number: int, painted: Pixels, turn: int) -> None:
         """Keep a finished painting, in place of that of the pass before."""
@@ -363,14 +386,15 @@ class Film:
         if plan.frames is None:
             return None
         place = number if turn % 2 else self.count - number + 1
-        frames = max(0, plan.frames - place) + plan.frames * (plan.passes - turn)
-        work = easel.plan.work - easel.plan.work_at(easel.place, easel.iteration) + frames * plan.after.work
+        work = easel.plan.work - easel.plan.work_at(easel.place, easel.iteration)
+        work += max(0, plan.frames - place) * (plan.after if turn == 1 else plan.again).work
+        work += plan.frames * (plan.passes - turn) * plan.again.work
         return work * seconds / self.worked
 
 
-def as_tensor(image: Pixels, device: torch.device) -> Tensor:
-    """uint8 (H, W, 3) to float32 (1, 3, H, W) in [0, 1] on a device."""
-    return to_tensor(image).to(device)
+def as_tensor(values: Floats, device: torch.device) -> Tensor:
+    """(H, W, C) to (1, C, H, W) on a device."""
+    return torch.from_numpy(values).permute(2, 0, 1)[None].to(device)
 
 
 def job_of(config: OptimizeConfig, film: FilmConfig) -> dict[str, Any]:
