@@ -230,7 +230,7 @@ class Film:
                 config = replace(config, **json.loads(path.read_text("utf-8")))
             except (ValueError, TypeError) as error:
                 raise OptimizationError(
-                    f"{path}: not a plan of this version; pass --no-resume to start afresh"
+                    f"{path}: no plan of this version; pass --no-resume to start afresh"
                 ) from error
         cost = easel.measure()
         fresh = make_plan(config, easel.sizes, cost, easel.layers)
@@ -250,8 +250,9 @@ class Film:
         wanted = json.loads(parts.told(self.order.job))
         if found == wanted:
             return True
-        before, now = (job.get("settings") or {} for job in (found, wanted))
-        told = "; ".join(differences(before, now)) or "another version, file or target"
+        before, now = found.get("settings"), wanted["settings"]
+        told = "; ".join(differences(before, now)) if isinstance(before, dict) else ""
+        told = told or "another version, file or target"
         raise OptimizationError(
             f"{parts.folder}: of a run with other settings ({told}); pass --no-resume to start afresh"
         )
