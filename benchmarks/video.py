@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="long side in pixels of the film")
     parser.add_argument("--iterations", type=int, default=40, help="of the film's frames that are led, at each size")
     parser.add_argument("--fresh", type=int, default=150, help="iterations of others at each size, twice at the first")
-    parser.add_argument("--sheet", type=Path, help="picture of the film's frames to write")
+    parser.add_argument("--sheets", type=Path, help="folder for pictures of the film's frames")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
     keep_memory()  # as the command does
@@ -337,54 +337,55 @@ WAYS: dict[str, dict[str, Any]] = {"alone": {"steady": 0.0}, "led": {}, "two pas
 
 
 def film(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Temporal error, sharpness and losses of the first video painted by optimisation, in each of the ways."""
+    """Temporal error, sharpness and losses of each video painted by optimisation, in each of the ways."""
     if args.painting is None:
         raise SystemExit("film needs a --painting")
-    video = args.videos[0]
-    rate = float(read_clip(video).rate)
-    piece = {"start": args.start, "end": args.start + (args.frames - 0.5) / rate, "frame_iterations": args.iterations}
-    results: dict[str, Any] = {"size": args.size, "painting": args.painting.stem, "clip": video.stem, "ways": {}}
+    about = {"size": args.size, "painting": args.painting.stem, "start": args.start}
+    return about | {"clips": {video.stem: filmed(video, args, folder) for video in args.videos}}
+
+
+def filmed(video: Path, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Figures of one video, and a picture of its frames: as they are, and a row for each of the ways."""
+    end = args.start + (args.frames - 0.5) / float(read_clip(video).rate)
+    results: dict[str, Any] = {}
     rows: list[list[Pixels]] = []
     for way, settings in WAYS.items():
         config = impasto.OptimizeConfig(
             video,
             (str(args.painting),),
-            output=folder / f"{way}.mkv",
+            output=folder / f"{video.stem} {way}.mkv",
             size=args.size,
             first_iterations=2 * args.fresh,
             iterations=args.fresh,
         )
+        piece = impasto.FilmConfig(start=args.start, end=end, quality=100, frame_iterations=args.iterations, **settings)
         last: dict[int, impasto.FilmStep] = {}
         begin = time.perf_counter()
-        for step in impasto.optimize_video(config, impasto.FilmConfig(**piece, **settings, quality=100)):
+        for step in impasto.optimize_video(config, piece):
             last[step.frame] = step
         seconds = (time.perf_counter() - begin) / len(last)
         painted = [frame.pixels for frame in read_frames(config.output)]
         if not rows:
-            frames = [
-                resize(f.pixels, painted[0].shape[:2]) for f in read_frames(video, start=args.start, end=piece["end"])
-            ]
-            flows = [flow_of(before, after) for before, after in itertools.pairwise(frames)]
-            results |= {"frames": len(frames), "input_error": temporal_error(frames, flows)}
-            rows.append(frames)
+            shown = read_frames(video, start=args.start, end=end)
+            rows.append([resize(frame.pixels, painted[0].shape[:2]) for frame in shown])
+            flows = [flow_of(before, after) for before, after in itertools.pairwise(rows[0])]
+            results |= {"frames": len(painted), "input_error": temporal_error(rows[0], flows)}
         rows.append(painted)
-        results["ways"][way] = {
+        results[way] = {
             "error": temporal_error(painted, flows),
             "sharpness": sharpness(painted),
             "sharpness_of_the_last_quarter": sharpness(painted[-max(1, len(painted) // 4) :]),
             "content": statistics.mean(step.content for step in last.values()),
             "style": statistics.mean(step.style for step in last.values()),
-            "seconds_a_frame": round(seconds, 2),
+            "seconds_a_frame": seconds,
         }
-        print(way, results["ways"][way], flush=True)
-    for way in list(WAYS)[1:]:
-        results["ways"][way] |= {
-            f"{what}_ratio": round(results["ways"][way][what] / results["ways"]["alone"][what], 3)
-            for what in ("error", "sharpness", "sharpness_of_the_last_quarter", "style", "seconds_a_frame")
-        }
-    if args.sheet:
-        columns = np.linspace(0, len(rows[0]) - 1, min(5, len(rows[0]))).round().astype(int)
-        write_image(args.sheet, np.vstack([np.hstack([row[i] for i in columns]) for row in rows]), quality=85)
+        if way != "alone":
+            results[way]["over_alone"] = {k: round(v / results["alone"][k], 3) for k, v in results[way].items()}
+        print(video.stem, way, results[way], flush=True)
+    if args.sheets:
+        columns = np.linspace(0, len(rows[0]) - 1, min(4, len(rows[0]))).round().astype(int)
+        sheet = np.vstack([np.hstack([row[i] for i in columns]) for row in rows])
+        write_image(args.sheets / f"film-{video.stem}.jpg", sheet, quality=85)
     return results
 
 
