@@ -222,6 +222,10 @@ def test_edges_of_motion_are_not_trusted() -> None:
     assert not calm[:, 19:21].any()
     assert calm[:, :18].all()
     assert calm[:, 22:].all()
+    change = Change(np.zeros((32, 40), np.uint8), flow, np.ones((32, 40), np.float32))
+    before = moved_along(np.zeros((32, 40, 3), np.uint8), change)
+    assert before is not None
+    np.testing.assert_array_equal(before[1][..., 0], calm)
 
 
 def test_a_painting_is_moved_as_the_video_moves() -> None:

@@ -229,9 +229,7 @@ class Film:
             try:
                 config = replace(config, **json.loads(path.read_text("utf-8")))
             except (ValueError, TypeError) as error:
-                raise OptimizationError(
-                    f"{path}: no plan of this version; pass --no-resume to start afresh"
-                ) from error
+                raise OptimizationError(f"{path}: no plan of this version; pass --no-resume to start afresh") from error
         cost = easel.measure()
         fresh = make_plan(config, easel.sizes, cost, easel.layers)
         if not self.film.steady:
