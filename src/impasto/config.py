@@ -441,7 +441,7 @@ class FilmConfig(ClipConfig):
     """What a video asks for beyond a photo where it is painted by optimisation."""
 
     frame_iterations: int = 40
-    """Of a video: iterations at each size of a frame that begins with the last painting; others have those of a photo."""
+    """Of a video: iterations at each size of a frame that is led by the last painting; others have those of a photo."""
     passes: int = 1
     """Of a video: how often all its frames are gone through, forwards and backwards in turn."""
     quality: int | None = None
