@@ -119,11 +119,12 @@ def flicker(frames: list[Pixels], step: int = 2) -> float:
 # ------------------------------------------------------------------------------------------------------------- painting
 
 
-def test_it_holds_still_where_the_video_does(studio: Studio) -> None:
-    studio.run(studio.config(), steady=0)
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_it_holds_still_where_the_video_does(studio: Studio, optimizer: str) -> None:
+    studio.run(studio.config("alone.mp4", optimizer=optimizer), steady=0)
     alone = studio.paintings()
     assert len(alone) == 7
-    steps = studio.run(studio.config())
+    steps = studio.run(studio.config(optimizer=optimizer))
     steady = studio.paintings()
     assert flicker(steady) < 0.5 * flicker(alone)
     np.testing.assert_array_equal(steady[0], alone[0])
@@ -267,6 +268,21 @@ def test_passes_go_backwards_and_forwards(studio: Studio, monkeypatch: pytest.Mo
     for painted, shown in zip(three, written, strict=True):
         np.testing.assert_array_equal(painted, shown)
     assert all((a != b).any() for a, b in zip(two, three, strict=True))
+
+
+def test_masks_hold_for_every_frame(studio: Studio) -> None:
+    write_clip(studio.folder / "plain.mp4", blocks(count=3, step=0))
+    left = np.zeros((48, 64), np.uint8)
+    left[:, :24] = 255
+    Image.fromarray(left).save(studio.folder / "left.png")
+    painting = f"{studio.world / 'first.png'}@{studio.folder / 'left.png'}"
+    alone: dict[str, Any] = {"content_weight": 0.0, "tv_weight": 0.0, "style_layers": ("relu1_1",)}
+    studio.run(studio.config("a.mp4", "plain.mp4", paintings=(painting,), **alone))
+    frames = [frame.pixels for frame in read_frames(studio.folder / "plain.mp4")]
+    assert len(studio.paintings()) == 3
+    for painted, frame in zip(studio.paintings(), frames, strict=True):
+        off = np.abs(painted.astype(int) - frame)
+        assert off[:, 34:].mean() < 3 < off[:, :18].mean()
 
 
 def test_colours_are_kept_at_the_end_alone(studio: Studio) -> None:

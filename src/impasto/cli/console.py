@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 StepT = TypeVar("StepT")
 SECONDS = 10.0
 """Between lines of a status where standard error is no terminal."""
-WIDTH = 60
+WIDTH = 72
 """Letters that a status on a terminal covers at least."""
 
 

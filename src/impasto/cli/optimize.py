@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from impasto.cli.app import app, needs_extra
 from impasto.cli.clips import check_target, is_clip
-from impasto.cli.console import clock, download_bar, follow, printable, status_line
+from impasto.cli.console import WIDTH, clock, download_bar, follow, printable, status_line
 from impasto.cli.outputs import Job, check_picture_target, protect
 from impasto.config import FilmConfig, OptimizeConfig, PaintingText
 
@@ -100,7 +100,8 @@ def film_lines() -> "Callable[[FilmStep], None]":
 
     def show(step: "FilmStep") -> None:
         if step.event:
-            print(f"frame {step.frame}: {step.event}", file=sys.stderr)
+            over = "\r" if sys.stderr.isatty() else ""  # the status that is there
+            print(over + f"frame {step.frame}: {step.event}".ljust(WIDTH if over else 0), file=sys.stderr)
         total = f" of {step.frames}" if step.frames else ""
         turn = f"pass {step.turn}  " if step.turn > 1 else ""
         text = f"{turn}frame {step.frame}{total}  iteration {step.iteration} of {step.iterations}  "
