@@ -134,4 +134,3 @@ def test_only_what_is_trained_to_the_end_is_exported(
     assert [*exported] == ["wct"]
     made = exported["wct"].decoders
     assert torch.equal(made["5"].output.weight, decoder["output.weight"])  # type: ignore[index,union-attr]
-    assert paintings.ENGINES == ("rows", "adain", "wct")
