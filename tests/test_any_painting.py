@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from conftest import picture
-from impasto import paintings
 from impasto.networks.engines import WCTNet
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "any_painting.py"
