@@ -297,7 +297,19 @@ def begin(part: str, paintings: "Paintings", runs: Path) -> tuple[nn.Module, Obj
         return hourglass, painting_objective(hourglass_paint(hourglass))
     level = 4 if part == "adain" else int(part[-1])
     net = channels_last(Decoder(level))
+    if level == 5:
+        begin_deepest(net, torch.load(runs / "wct4.pt", weights_only=True)["average"])
     return net, adain_objective(net) if part == "adain" else wct_objective(net, level)
+
+
+def begin_deepest(net: Decoder, trained: Mapping[str, Tensor]) -> None:
+    """Start the decoder from relu5_1 with that from relu4_1, its last layers: alone it did not find the colours."""
+    more = len(net.layers) - len({name.split(".")[1] for name in trained if name.startswith("layers.")})
+    moved = {}
+    for name, value in trained.items():
+        kind, place, *rest = name.split(".")
+        moved[".".join([kind, str(int(place) + more), *rest]) if kind == "layers" else name] = value
+    net.load_state_dict(moved, strict=False)
 
 
 class Paintings:
