@@ -167,10 +167,12 @@ def paint_with(
     codec: str | None = None,
     quality: int | None = None,
     resume: bool = True,
+    trusted: bool = True,
 ) -> Generator[ClipStep, None, None]:
     """Paint a video by any engine; `job` is all that decides its frames, so that only the same one is continued.
 
-    Otherwise as of `paint_video`, which see.
+    `trusted`: sound, subtitles, chapters and metadata are copied; otherwise the sound is coded anew, and there is no
+    more. The rest as of `paint_video`, which see.
     """
     source, target, cut = Path(source), Path(target), cut or Cut()
     check_steady(steady)
@@ -190,7 +192,7 @@ def paint_with(
         "steady": steady,
     }
     parts = Parts(folder_of(target), made)
-    return work(painter, clip, target, parts, told, cut, steady, resume=resume)
+    return work(painter, clip, target, parts, told, cut, steady, resume=resume, trusted=trusted)
 
 
 def work(
@@ -203,6 +205,7 @@ def work(
     steady: float,
     *,
     resume: bool,
+    trusted: bool,
 ) -> Generator[ClipStep, None, None]:
     """Paint what is not finished yet, join it, and remove the parts; what is finished stays when it is closed."""
     try:
@@ -212,7 +215,7 @@ def work(
         if not parts.done:
             raise VideoError(f"{clip.path}: has no frame to paint from {cut.start:g} seconds on")
         first = parts.done[0].times[0][0] if cut.start else 0
-        join(parts, target, clip, first, cut.end)
+        join(parts, target, clip, first, cut.end, trusted=trusted)
     except (FFmpegError, OSError) as error:
         kept = f"; {parts.frames} frames are kept: run the same command to continue" if parts.frames else ""
         raise VideoError(f"cannot write {target}: {error.strerror or error}{kept}") from error

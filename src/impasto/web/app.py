@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from impasto.web.painter import Decoded, Painter
 from impasto.web.refusal import Refusal
 from impasto.web.settings import ServeConfig
 from impasto.web.store import Store
+from impasto.web.workers import Processes
 from impasto.web.works import KINDS, MOST_PHOTOS, check_request, kind_of
 
 STATIC = Path(__file__).with_name("static")
@@ -39,10 +41,10 @@ SIDES = 2
 class Service:
     """What the application holds."""
 
-    def __init__(self, settings: ServeConfig) -> None:
+    def __init__(self, settings: ServeConfig, processes: Processes) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.painter = Painter(settings, self.metrics)
+        self.painter = Painter(settings, self.metrics, processes)
         self.store = Store(settings.data, settings.disk_gb * 1e9)
         self.jobs = Jobs(settings, self.store, self.metrics)
         self.live = Live(settings, self.painter, self.jobs.styles_of)
@@ -96,19 +98,23 @@ def write_small(path: Path, decoded: Decoded, side: int) -> None:
     path.write_bytes(stream.getbuffer())
 
 
-def create_app(settings: ServeConfig | None = None) -> FastAPI:
+def create_app(settings: ServeConfig | None = None, processes: Processes | None = None) -> FastAPI:
     """Make the application of a server; its `state.service` is what it holds.
+
+    `processes`: those that decode and paint, where they have been started already.
 
     Raises:
         ImpastoError: The folder for the files of jobs cannot be made.
 
     """
-    service = Service(settings or ServeConfig())
+    settings = settings or ServeConfig()
+    service = Service(settings, processes or Processes(settings))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         starting = asyncio.create_task(service.painter.start())
         service.jobs.start()
+        gc.freeze()  # what is loaded stays: looking through it again and again would hold up /health
         try:
             yield
         finally:

@@ -19,7 +19,7 @@ from impasto.web.options import MEDIA_TYPES, Options
 from impasto.web.refusal import Refusal
 from impasto.web.settings import ServeConfig
 from impasto.web.turns import Turns
-from impasto.web.workers import Pool, WorkerDiedError, crashed
+from impasto.web.workers import Processes, WorkerDiedError
 
 Gone = Callable[[], Awaitable[bool]]
 """Whether who asked has left."""
@@ -52,12 +52,12 @@ class Painted:
 class Painter:
     """The processes that decode and paint, and the queue before them."""
 
-    def __init__(self, settings: ServeConfig, metrics: Metrics) -> None:
+    def __init__(self, settings: ServeConfig, metrics: Metrics, processes: Processes) -> None:
         self.settings = settings
         self.metrics = metrics
         self.turns = Turns(AT_ONCE, settings.queue)
-        self.decoders = Pool(settings.decoders, "decode", str(settings.decode_mb), str(settings.decode_seconds))
-        self.brush = Pool(1, "paint")
+        self.processes = processes
+        self.decoders, self.brush = processes.decoders, processes.brush
         self.is_ready = False
 
     async def start(self) -> None:
@@ -68,8 +68,7 @@ class Painter:
     def close(self) -> None:
         """End the processes."""
         self.is_ready = False
-        self.brush.close()
-        self.decoders.close()
+        self.processes.close()
 
     async def decode(self, data: bytes, kind: str = "photo") -> Decoded:
         """Pixels of an upload; raises Refusal where it is no picture, too large, or harmful."""
@@ -148,6 +147,11 @@ class Painter:
         seconds = time.perf_counter() - start
         self.metrics.painting.observe(seconds)
         return Painted(bytes(data), MEDIA_TYPES[options.format], head["height"], head["width"], seconds)
+
+
+def crashed(what: str) -> Refusal:
+    """Refusal of the request whose process died."""
+    return Refusal(422, "crashed", what)
 
 
 def recipe_of(options: Options, photo: bytes, mask: bytes | None) -> dict[str, Any]:
