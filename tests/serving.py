@@ -1,6 +1,8 @@
-"""A server to test with: `impasto serve` in a process of its own, on a free port."""
+"""A server to test with, `impasto serve` in a process of its own on a free port, and what it is asked."""
 
 import contextlib
+import io
+import json
 import os
 import signal
 import socket
@@ -12,8 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
+
+Pixels = npt.NDArray[np.uint8]
 
 
 class Server:
@@ -70,3 +77,31 @@ def serving(*options: str, **environment: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.stop()
+
+
+def encoded(pixels: Pixels, kind: str = "PNG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def refused(answer: httpx.Response, status: int, code: str = "", *words: str) -> str:
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error["code"] == code or not code
+    assert error["message"]
+    assert all(word in error["message"] for word in words), error["message"]
+    return str(error["message"])
+
+
+def follow(client: httpx.Client, job: str, until: str = "") -> list[dict[str, Any]]:
+    """Events of a job, to its end or to a state's first step."""
+    told = []
+    with client.stream("GET", f"/v1/jobs/{job}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("data: "):
+                told.append(json.loads(line[6:]))
+                if until and told[-1]["state"] == until and told[-1].get("step"):
+                    break
+    return told

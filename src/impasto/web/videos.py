@@ -111,7 +111,7 @@ def run_video(folder: Path, order: Order, room: int) -> Generator[Told]:
     from impasto.images import read_mask
 
     os.chdir(folder)  # what is told of files has their names alone
-    limit(order["memory"], file_bytes=max(1, room), files=OPEN_FILES)
+    limit(order["memory"], address_bytes=4 * order["memory"], file_bytes=max(1, room), files=OPEN_FILES)
     options = dict(order["options"])
     longest, side = order["seconds"], options.pop("max_side")
     options["mask"] = None if order["mask"] is None else read_mask(order["mask"])
