@@ -86,7 +86,7 @@ def encoded(pixels: Pixels, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def refused(answer: httpx.Response, status: int, code: str = "", *words: str) -> str:
-    assert answer.status_code == status, answer.text
+    assert answer.status_code == status, answer.text[:500]
     error = answer.json()["error"]
     assert error["code"] == code or not code
     assert error["message"]

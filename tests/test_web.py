@@ -303,7 +303,7 @@ def test_what_is_too_large_is_refused_while_it_comes(server: Server, client: htt
 
 def test_many_uploads_at_the_same_time_are_bounded(photo: bytes) -> None:
     """Bodies that have come but are not yet whole count too; what they held is given back."""
-    options = ("--upload-mb", "0.1", "--job-mb", "0.1", "--patience", "2")
+    options = ("--upload-mb", "0.1", "--job-mb", "0.1", "--video-mb", "0.1", "--patience", "2")
     with serving(*options) as server, server.client() as client, contextlib.ExitStack() as opened:
         head = HEAD % 90_000 + bytes(89_000)
         for _ in range(46):
