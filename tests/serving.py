@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,13 @@ from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
+from conftest import write_engines
+
+ENGINES = """from pathlib import Path
+import impasto.paintings
+impasto.paintings.engines_folder = lambda: Path({!r})
+"""
+"""What Python runs first where it is in a folder of its path, called sitecustomize.py."""
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -77,6 +85,13 @@ def serving(*options: str, **environment: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.stop()
+
+
+def with_engines(folder: Path) -> dict[str, str]:
+    """Environment in which a server, and its processes, find engines that paint a painting's mean colour."""
+    write_engines(folder)
+    (folder / "sitecustomize.py").write_text(ENGINES.format(str(folder)))
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])}
 
 
 def encoded(pixels: Pixels, kind: str = "PNG", **options: Any) -> bytes:

@@ -15,26 +15,19 @@ import pytest
 from PIL import Image
 
 from clipmaker import blocks, write_clip
-from conftest import write_engines
 from impasto.recipes import read_recipe
 from impasto.web.children import KEPT, Paintings
 from impasto.web.options import parse
 from impasto.web.refusal import Refusal
-from serving import Pixels, Server, encoded, follow, refused, serving
+from serving import Pixels, Server, encoded, follow, refused, serving, with_engines
 
 RED, BLUE = (200, 20, 40), (10, 30, 220)
-PATCH = (
-    "import impasto.paintings as paintings\nfrom pathlib import Path\npaintings.engines_folder = lambda: Path({!r})\n"
-)
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What has a server, and its processes, find the engines of the tests."""
-    folder = tmp_path_factory.mktemp("engines")
-    write_engines(folder)
-    (folder / "sitecustomize.py").write_text(PATCH.format(str(folder)))
-    return {"PYTHONPATH": ":".join([str(folder), *filter(None, sys.path)])}
+    return with_engines(tmp_path_factory.mktemp("engines"))
 
 
 @pytest.fixture(scope="module")
