@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from impasto.colors import COLORS
 from impasto.config import OptimizeConfig, TrainConfig
@@ -24,6 +25,9 @@ from impasto.web.options import Own, choice, number, whole
 from impasto.web.refusal import Refusal, wrong
 from impasto.web.settings import ServeConfig
 from impasto.web.shown import Order, Shown, Told
+
+if TYPE_CHECKING:
+    from impasto.plan import Plan
 
 ORDER = "order.json"
 INTERRUPTED = 75
@@ -93,7 +97,7 @@ def order_optimisation(
 def run_optimisation(folder: Path, order: Order, _room: int) -> Generator[Told]:
     """Paint by optimisation, with pictures of how far it is."""
     from impasto.memory import keep_memory
-    from impasto.optimize import Plan, optimize
+    from impasto.optimize import optimize
 
     keep_memory()
     os.chdir(folder)  # a recipe calls files by their names
