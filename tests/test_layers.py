@@ -32,6 +32,7 @@ BASE = (
     "stylize",
     "web.frames",
     "web.settings",
+    "web.workers",
 )
 BLOCK = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n"  # None there is a missing module
 
