@@ -1,7 +1,8 @@
-"""What a program asks of the C library's memory."""
+"""Memory: what a program asks of the C library, and how much is free."""
 
 import ctypes
 import sys
+from pathlib import Path
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """Numbers of two settings in glibc's malloc.h: sizes in bytes from which memory is given back when it is freed."""
@@ -26,3 +27,10 @@ def keep_memory() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     return bool(mallopt(MMAP_THRESHOLD, LARGE) and mallopt(TRIM_THRESHOLD, SPARE))
+
+
+def free_memory() -> float:
+    """Bytes that programs may still use, where the system tells; else 4 GB."""
+    path = Path("/proc/meminfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return 1024 * next((float(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 4e6)
