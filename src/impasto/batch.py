@@ -109,7 +109,7 @@ def stylize_folder(
 ) -> Generator[BatchStep, None, None]:
     """Paint the photos and videos of a folder into another, of the same folders inside; yields a step for each file.
 
-    `source`: a folder, a pattern (``photos/**/*.jpg``), a file, an address that fsspec knows (``s3://bucket/photos``), or
+    `source`: a folder, a pattern (``photos/**/*.jpg``), a file, an address of fsspec's (``s3://bucket/photos``), or
     several of them. `target`: a folder, which is made, or such an address. `style` to `precision`: as of `stylize`.
     `quality`: 1 to 100. `batch`, `clip`: what else is asked for. `name`: what outputs are called after. `recipe`:
     what `recipes.of_photo` takes. A file that fails is a step like any other. Closed, it finishes the photos that are
@@ -210,9 +210,7 @@ def output_of(entry: Entry, style: str, *, whole: bool = False) -> str:
     try:
         return painted_name(name, style, clip=clip)
     except MissingExtraError:
-        return painted_name(
-            name, style, clip=False
-        )  # it is to fail by itself, not to keep the photos from being painted
+        return painted_name(name, style, clip=False)  # painting it fails, which is to cost no photo
 
 
 def changes_suffix(task: Task) -> bool:

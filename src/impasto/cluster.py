@@ -1,7 +1,7 @@
 """Files painted by Ray: on the cluster that this machine is in, on one by its address, or on one begun here for it.
 
-A file is a task. The process that Ray gives it to keeps the networks compiled for the next one; where a process dies, or
-a machine, Ray gives its files to others.
+A file is a task. The process that Ray gives it to keeps the networks compiled for the next one; where a process or a
+machine dies, Ray gives its files to others.
 """
 
 import logging
@@ -113,7 +113,7 @@ def join(address: str, workers: int | None) -> bool:
     """Connect to a cluster; whether it was begun here."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    told = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    told: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     with own_signals():
         try:
             ray.init(address, **told)

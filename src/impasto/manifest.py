@@ -1,8 +1,8 @@
 """What has been painted into a folder: a file of JSON lines in it, one for each file that was painted or failed.
 
-Lines are only ever added, each by one write, so that nothing that stops a run loses a line that is there, and runs beside
-each other do not lose each other's. Of one output the last line holds. In a store of objects, where nothing can be
-added to a file, the whole is written anew every few seconds.
+Lines are only ever added, each by one write, so that nothing that stops a run loses a line that is there, and runs
+beside each other do not lose each other's. Of one output the last line holds. In a store of objects, where nothing can
+be added to a file, the whole is written anew every few seconds.
 """
 
 import json
@@ -17,6 +17,7 @@ from impasto.errors import ImageError
 from impasto.files import check_write
 
 NAME: Final = "manifest.jsonl"
+FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 EVERY_S: Final = 5.0
 """Between two writes to a store; what is finished since the last is painted again after a kill."""
 
@@ -61,9 +62,7 @@ class Manifest:
             try:
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 check_write(self.place)
-                self.file = os.open(
-                    self.place, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666
-                )
+                self.file = os.open(self.place, FLAGS, 0o666)
             except OSError as error:
                 raise ImageError(f"cannot write {self.place}: {error.strerror}") from error
         data = self.read()

@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from threading import Event, Lock
@@ -95,7 +95,7 @@ class Work:
     options: Mapping[str, Any]
     """Of `stylize`: strength, stroke, colors, mask, max_side, device, precision."""
     quality: int | None = None
-    clip: ClipConfig = ClipConfig()
+    clip: ClipConfig = field(default_factory=ClipConfig)
     recipe: Mapping[str, Any] | None = None
     """What `recipes.of_photo` takes, to be put into every picture."""
 
@@ -394,7 +394,7 @@ class Processes:
 
 
 class Here:
-    """This process in place of others: for what only it can see."""
+    """A thread of this process in place of others, for what they cannot see."""
 
     size = 1
 

@@ -38,9 +38,7 @@ def make_recipe(engine: str, settings: Mapping[str, Any], files: Iterable[Path],
 
 
 def of_photo(recipe: Mapping[str, Any], name: str, value: str) -> dict[str, Any] | None:
-    """Recipe of one photo, of which the name and hash are given, from what is said of all; None where another file of
-    it has that name.
-    """
+    """Recipe of one photo by its name and hash, from one without; None where another file of it has that name."""
     if recipe["files"].get(name, value) != value:
         return None
     files = {name: value, **recipe["files"]}

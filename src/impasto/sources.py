@@ -92,7 +92,7 @@ def below(
 
 
 def parts_of(pattern: str) -> list[str]:
-    """Parts of an ``--include`` or ``--exclude``: without a slash it is for every depth; folders stand for all in them."""
+    """Parts of what is included or excluded: without a slash it is for any depth; a folder stands for all in it."""
     parts = [part for part in pattern.split("/") if part]
     return [*([] if "/" in pattern.rstrip("/") else [ANY_DEPTH]), *parts, ANY_DEPTH]
 

@@ -48,8 +48,8 @@ def follow(
 ) -> int:
     """Show each step of long work and name its `output` at the end, unless `quiet`; returns the exit code.
 
-    Asked to stop by SIGINT or SIGTERM, it ends the step, and closing the work saves its `state`, a file or folder, or an
-    address.
+    Asked to stop by SIGINT or SIGTERM, it ends the step, and closing the work saves its `state`, a file, a folder or
+    an address.
     """
     stopped: list[int] = []
     shown = 0
