@@ -18,7 +18,7 @@ from impasto.config import BatchConfig, ClipConfig
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.images import WRITE_SUFFIXES
 from impasto.manifest import EVERY_S, FileResult, Manifest
-from impasto.memory import free_memory
+from impasto.memory import free_memory, total_memory
 from impasto.painters import Here, Job, Outcome, Processes, Work, prepared
 from impasto.runtimes import processors
 from impasto.sources import find, is_clip, painted_name, split
@@ -48,7 +48,9 @@ class BatchStep:
     unchanged: int
     """Files that were painted before, and have not changed."""
     failed: int
-    """Files that failed, before too unless they were painted now."""
+    """Files that failed in this run."""
+    failed_before: int
+    """Files that failed in an earlier one, and are left as they are."""
     total: int
     """All files."""
     seconds: float
@@ -56,6 +58,11 @@ class BatchStep:
     files_per_second: float
     """Of this run."""
     seconds_left: float | None
+
+    @property
+    def left(self) -> int:
+        """Files that are still to be painted."""
+        return self.total - self.painted - self.unchanged - self.failed - self.failed_before
 
 
 class Painters(Protocol):
@@ -227,7 +234,7 @@ class Run:
     def __init__(self, tasks: Sequence[Task], work: Work, folder: str, batch: BatchConfig) -> None:
         self.tasks, self.work, self.folder, self.batch = tasks, work, folder, batch
         self.configurations = {clip: work.configuration(clip=clip) for clip in (False, True)}
-        self.painted = self.unchanged = self.failed = self.errors = 0
+        self.painted = self.unchanged = self.failed = self.failed_before = 0
         self.again: list[Task] = []
         """What is to be painted alone: it needs much memory, or its process has died."""
         self.begin = 0.0
@@ -257,23 +264,23 @@ class Run:
                 yield from self.paint(left, here, alone=True)
             return
         photos = [task for task in left if not task.clip]
-        free = free_memory() / 2
         if photos:
-            count = min(self.workers(free), len(photos))
-            processes = Processes(self.work, count, max(1, processors() // count), free / count)
-            with ended(processes) as painters:
+            most = self.most_workers()
+            count = min(most, max(1, int(free_memory() / 2 / PROCESS_BYTES)), len(photos))
+            # Threads and the memory of each are those of a run of the whole folder: how many there are moves the last
+            # bits of a painting, and what is left of a folder is to become what it would have become at once.
+            threads = max(1, processors() // min(most, sum(not task.clip for task in self.tasks)))
+            with ended(Processes(self.work, count, threads, total_memory() / 2 / most)) as painters:
                 yield from self.paint(photos, painters)
         last = [*self.again, *(task for task in left if task.clip)]
         if last:
             with ended(Processes(self.work, 1, processors(), None)) as painters:
                 yield from self.paint(last, painters, alone=True)
 
-    def workers(self, free: float) -> int:
+    def most_workers(self) -> int:
         """How many photos to paint at a time: each on a processor, since a photo on all of them wastes some."""
-        if self.batch.workers is not None:
-            return self.batch.workers
-        most = 2 if self.work.options["device"] == "gpu" else processors()  # two: one paints, one reads and writes
-        return max(1, min(most, int(free / PROCESS_BYTES)))
+        gpu = self.work.options["device"] == "gpu"
+        return self.batch.workers or (2 if gpu else processors())  # two, so that one is read while another is painted
 
     def paint(self, tasks: Sequence[Task], painters: Painters, *, alone: bool = False) -> Iterator[BatchStep]:
         """Have files painted, and note what comes of them."""
@@ -286,6 +293,9 @@ class Run:
                 done, _ = wait(running, TICK_S, FIRST_COMPLETED)
                 for future in done:
                     yield self.step(self.note(running.pop(future), future.result(), alone=alone))
+                    if self.failed == self.batch.max_errors:
+                        told = f"stopped after {self.failed} failed, as --max-errors says"
+                        raise ImpastoError(f"{told}; run the same command to continue ({self.manifest.place})")
                 if not done:
                     self.manifest.flush(EVERY_S)
                     yield self.step()
@@ -309,7 +319,7 @@ class Run:
                 if self.batch.retry_failed:
                     left.append(task)
                 else:
-                    self.failed += 1
+                    self.failed_before += 1
             elif self.size(task.output) != before.bytes:
                 left.append(task)
             else:
@@ -363,27 +373,24 @@ class Run:
             return None
         self.painted += done
         self.failed += not done
-        self.errors += not done
-        if self.errors == self.batch.max_errors:
-            raise ImpastoError(f"stopped after {self.errors} errors, the last: {outcome.error}")
         return result
 
     def step(self, result: FileResult | None = None) -> BatchStep:
         """How far the work is."""
-        seconds = time.monotonic() - self.begin
-        here = self.painted + self.errors
+        seconds, here = time.monotonic() - self.begin, self.painted + self.failed
         rate = here / seconds if seconds > 0 else 0.0
-        left = len(self.tasks) - self.painted - self.unchanged - self.failed
-        return BatchStep(
+        step = BatchStep(
             result=result,
             painted=self.painted,
             unchanged=self.unchanged,
             failed=self.failed,
+            failed_before=self.failed_before,
             total=len(self.tasks),
             seconds=seconds,
             files_per_second=rate,
-            seconds_left=left / rate if here else None,
+            seconds_left=None,
         )
+        return replace(step, seconds_left=step.left / rate) if here else step
 
 
 @contextmanager

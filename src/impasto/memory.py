@@ -1,6 +1,7 @@
 """Memory: what a program asks of the C library, and how much is free."""
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def keep_memory() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     return bool(mallopt(MMAP_THRESHOLD, LARGE) and mallopt(TRIM_THRESHOLD, SPARE))
+
+
+def total_memory() -> float:
+    """Bytes of this machine's memory, where the system tells; else 8 GB."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # another system
+        return 8e9
 
 
 def free_memory() -> float:

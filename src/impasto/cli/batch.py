@@ -68,17 +68,16 @@ def paint_batch(
     )
     manifest = join(local(output), NAME)
     last: list[BatchStep] = []
-    try:
-        with shown(last, choice.told, as_json=as_json) as show:
-            code = follow(steps, show, Path(output), manifest, quiet=True)
-    finally:
-        if last:
-            text = summary(last[-1], manifest)
-            if as_json:
-                tell(text)
-            else:
-                print(printable(text), flush=True)
-    return code or (1 if last[-1].failed else 0)
+    with shown(last, choice.told, as_json=as_json) as show:
+        code = follow(steps, show, Path(output), manifest, quiet=True)
+    if code:
+        return code
+    text = summary(last[-1], manifest)
+    if as_json:
+        tell(text)
+    else:
+        print(printable(text), flush=True)
+    return 1 if last[-1].failed or last[-1].failed_before else 0
 
 
 def check_apart(output: str, *read: Path | None) -> None:
@@ -106,12 +105,12 @@ def shown(last: "list[BatchStep]", style: str, *, as_json: bool) -> "Iterator[Ca
         last[:] = [step]
         if step.result:
             report(step.result, style, as_json=as_json)
-        done, left = step.painted + step.unchanged + step.failed, left_of(step)
-        bar.update(task, completed=done, total=step.total, rate=f"{step.files_per_second:.2f} a second", left=left)
+        done, left = step.total - step.left, left_of(step)
+        rate = f"{step.files_per_second:.2f} a second"
+        bar.update(task, completed=done, total=step.total, rate=rate, left=left)
         if not terminal and time.monotonic() - told >= EVERY_S:
             told = time.monotonic()
             failed = f"  {step.failed} failed" if step.failed else ""
-            rate = f"{step.files_per_second:.2f} a second"
             print(f"{done} of {step.total}{failed}  {rate}  {left}".rstrip(), file=sys.stderr, flush=True)
 
     with bar:
@@ -135,17 +134,17 @@ def report(result: "FileResult", style: str, *, as_json: bool) -> None:
     if result.error:
         tell(result.error)
     elif as_json:
-        print(
-            json.dumps(
-                {name: value for name, value in asdict(result).items() if name in TOLD and value} | {"style": style}
-            )
-        )
+        told = {name: value for name, value in asdict(result).items() if name in TOLD and value}
+        print(json.dumps(told | {"style": style}), flush=True)
 
 
 def summary(step: "BatchStep", manifest: str) -> str:
     """What came of all files."""
-    left = step.total - step.painted - step.unchanged - step.failed
-    counts = {"painted": step.painted, "unchanged": step.unchanged, "failed": step.failed, "left": left}
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "painted")
+    counts = {
+        "unchanged": step.unchanged,
+        "failed": step.failed,
+        "failed before (--retry-failed paints them once more)": step.failed_before,
+    }
+    told = [f"{step.painted} painted", *(f"{count} {what}" for what, count in counts.items() if count)]
     rate = f", {step.files_per_second:.2f} a second" if step.painted else ""
-    return f"{told} in {clock(step.seconds)}{rate}  {manifest}"
+    return f"{', '.join(told)} in {clock(step.seconds)}{rate}  {manifest}"
