@@ -32,7 +32,7 @@ def found(*inputs: str, include: tuple[str, ...] = (), exclude: tuple[str, ...] 
 
 def test_pictures_and_videos_of_all_folders_in_order() -> None:
     assert found("photos") == ["a.jpg", "b.PNG", "raw/c.jpg", "raw/old/d.webp", "raw/old/e.mp4", "z/a.jpg"]
-    assert [entry.place for entry in find(["photos/"])][2] == os.path.join("photos", "raw", "c.jpg")
+    assert [entry.place for entry in find(["photos/"])][2] == str(Path("photos", "raw", "c.jpg"))
     assert found(str(Path("photos").resolve())) == found("photos") == found("./photos/.")
 
 
