@@ -177,20 +177,21 @@ def paint_photo(work: Work, job: Job, memory: float | None) -> Outcome:
     """Paint a photo and write the painting; raises ImpastoError."""
     remote = storage.is_address(job.source)
     source = storage.read_bytes(job.source) if remote else Path(job.source)
+    size = image_size(source)
     value = hashlib.sha256(source).hexdigest() if isinstance(source, bytes) else hash_of(source)
     if value == job.known:
         return Outcome(status="unchanged", sha256=value)
-    if memory is not None and work.needs(*image_size(source)) > memory:
+    if memory is not None and work.needs(*size) > memory:
         return Outcome(status="large", sha256=value)
     picture = stylize(read_picture(source), work.style, **work.options)
     recipe = work.recipe and of_photo(work.recipe, PurePosixPath(job.source).name, value)
     if recipe:
         picture = replace(picture, exif=with_recipe(picture.exif, recipe))
-    size = write_painting(job.target, picture, work.quality)
+    written = write_painting(job.target, picture, work.quality)
     height, width = picture.pixels.shape[:2]
     device, precision = work.prepare()
     return Outcome(
-        status="done", sha256=value, bytes=size, width=width, height=height, device=device, precision=precision
+        status="done", sha256=value, bytes=written, width=width, height=height, device=device, precision=precision
     )
 
 
@@ -301,6 +302,7 @@ class Painter:
         """The process, ready to paint."""
         if self.process and self.process.poll() is None:
             return self.process
+        self.close(0)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "impasto.painters"],
             stdin=subprocess.PIPE,
