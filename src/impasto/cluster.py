@@ -7,6 +7,7 @@ machine dies, Ray gives its files to others.
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -25,6 +26,8 @@ RETRIES: Final = 2
 """How often a file whose process has died is given to another."""
 STORE_BYTES: Final = 100 << 20
 """For what Ray keeps in memory on a machine of its own: a style, and the names of files."""
+ANSWER_S: Final = 10.0
+"""Within which the machine of an address has to answer."""
 AHEAD: Final = 2
 """Files that are given to Ray for each processor, so that none waits for the next."""
 QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -110,14 +113,15 @@ def outcome_of(answer: "Future[Outcome]", job: Job) -> Outcome:
 
 
 def join(address: str, workers: int | None) -> bool:
-    """Connect to a cluster; whether it was begun here."""
+    """Connect to a cluster; whether it was begun here. Raises DeviceError."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     told: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     with own_signals():
         try:
+            check_address(address)
             ray.init(address, **told)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             if address != "auto":
                 reason = " ".join(str(error).split())
                 raise DeviceError(f"no Ray cluster at {address} ({reason}); ray start begins one") from error
@@ -125,6 +129,13 @@ def join(address: str, workers: int | None) -> bool:
             return False
         ray.init("local", num_cpus=workers or processors(), object_store_memory=STORE_BYTES, **told)
     return True
+
+
+def check_address(address: str) -> None:
+    """Raise an OSError where nobody listens at an address, for which Ray would wait minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
 
 
 @contextmanager
