@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,7 +17,7 @@ from PIL import Image
 import impasto
 from clipmaker import blocks, stamps, write_clip
 from impasto import BatchConfig, BatchStep, ClipConfig, ImageError, ImpastoError, batch, painters, stylize_folder
-from impasto.images import read_image
+from impasto.images import read_image, write_image
 from impasto.painters import Here, Job, Outcome, Processes, Work, paint_file
 from impasto.recipes import make_recipe, read_recipe
 from impasto.styles import load_style
@@ -60,11 +61,11 @@ def save(name: str, pixels: Pixels) -> None:
     Image.fromarray(pixels).save(name)
 
 
-def paint(style: object, source: Any = "photos", target: str = "out", **options: Any) -> BatchStep:
+def paint(style: Any, source: Any = "photos", target: str = "out", **options: Any) -> BatchStep:
     """Paint a folder; the last step."""
     asked = {name: options.pop(name) for name in [*options] if name in BatchConfig.__dataclass_fields__}
     options = {"precision": "float32", "batch": BatchConfig(**asked)} | options
-    return list(stylize_folder(source, target, style, **options))[-1]  # type: ignore[arg-type]
+    return list(stylize_folder(source, target, style, **options))[-1]
 
 
 def counts(step: BatchStep) -> tuple[int, int, int, int]:
@@ -112,16 +113,15 @@ def test_options_styles_and_masks_reach_the_paintings(
     mask = np.zeros((4, 6), np.uint8)
     mask[:, 3:] = 255
     photo = photos["a.png"]
-    for number, (style, options) in enumerate(
-        [
-            (invert, {"strength": 0.4, "colors": "luma", "mask": mask}),
-            (f"{colors}:red:0.5,{colors}:blue:0.5", {"stroke": 2.0}),
-            ([(invert, mask), (f"{colors}:red", 255 - mask)], {}),
-            (invert, {"max_side": 7}),
-        ]
-    ):
+    asked: list[tuple[Any, dict[str, Any]]] = [
+        (invert, {"strength": 0.4, "colors": "luma", "mask": mask}),
+        (f"{colors}:red:0.5,{colors}:blue:0.5", {"stroke": 2.0}),
+        ([(invert, mask), (f"{colors}:red", 255 - mask)], {}),
+        (invert, {"max_side": 7}),
+    ]
+    for number, (style, options) in enumerate(asked):
         paint(style, "photos/a.png", f"out{number}", **options)
-        expected = impasto.stylize(photo, style, precision="float32", **options)  # type: ignore[call-overload]
+        expected = impasto.stylize(photo, style, precision="float32", **options)
         (name,) = outputs(f"out{number}")
         np.testing.assert_array_equal(read_image(f"out{number}/{name}"), expected)
     assert len(here) == 4
@@ -157,8 +157,8 @@ def test_a_video_fails_by_itself_without_its_extra(
     photos: dict[str, Pixels], invert: Path, here: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("photos/clip.mp4").write_bytes(b"x")
-    monkeypatch.setitem(__import__("sys").modules, "impasto.encode", None)
-    monkeypatch.setitem(__import__("sys").modules, "impasto.clips", None)
+    monkeypatch.setitem(sys.modules, "impasto.encode", None)
+    monkeypatch.setitem(sys.modules, "impasto.clips", None)
     assert counts(paint(invert)) == (len(photos), 0, 1, 0)
     assert "pip install 'impasto[video]'" in lines()[-1]["error"]
     assert here
@@ -299,16 +299,16 @@ def test_it_stops_after_so_many_errors(photos: dict[str, Pixels], invert: Path, 
 def test_a_disk_that_refuses_ends_the_run_and_costs_no_photo(
     photos: dict[str, Pixels], invert: Path, here: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, refusal = painters.write_image, ImageError("cannot write it: the disk is full; free some space")
+    refusal = ImageError("cannot write it: the disk is full; free some space")
     refusal.__cause__ = OSError(28, "No space left on device")
 
     def full(target: Path, *args: Any, **options: Any) -> None:
         if len(here) == 3:
             raise refusal
-        write(target, *args, **options)
+        write_image(target, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(painters, "write_image", full)
+        patch.setattr("impasto.painters.write_image", full)
         with pytest.raises(ImageError, match="the disk is full"):
             paint(invert)
     assert [line["status"] for line in lines()] == ["done", "done"]

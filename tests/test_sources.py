@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,12 @@ def test_a_file_with_wildcards_in_its_name_is_that_file() -> None:
 def test_patterns_do_not_look_where_nothing_can_match(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
     scan = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: looked.append(Path(path).name) or scan(path))
+
+    def spy(path: Path) -> Any:
+        looked.append(path.name)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", spy)
     assert found("photos/*.jpg") == ["a.jpg"]
     assert looked == ["photos"]
 

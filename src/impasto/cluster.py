@@ -73,7 +73,8 @@ class Cluster:
     @property
     def size(self) -> int:
         """How many files to give Ray at a time; machines may come and go."""
-        return self.workers or AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        return self.workers or AHEAD * max(1, int(resources.get("CPU", 1)))
 
     def submit(self, job: Job) -> "Future[Outcome]":
         """Have a file painted."""
