@@ -64,8 +64,8 @@ def save(name: str, pixels: Pixels) -> None:
 def paint(style: Any, source: Any = "photos", target: str = "out", **options: Any) -> BatchStep:
     """Paint a folder; the last step."""
     asked = {name: options.pop(name) for name in [*options] if name in BatchConfig.__dataclass_fields__}
-    options = {"precision": "float32", "batch": BatchConfig(**asked)} | options
-    return list(stylize_folder(source, target, style, **options))[-1]
+    given: dict[str, Any] = {"precision": "float32", "batch": BatchConfig(**asked)} | options
+    return list(stylize_folder(source, target, style, **given))[-1]
 
 
 def counts(step: BatchStep) -> tuple[int, int, int, int]:
