@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from impasto import storage
 from impasto.config import BatchConfig, ClipConfig
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
+from impasto.files import remove_temporary
 from impasto.images import WRITE_SUFFIXES
 from impasto.manifest import EVERY_S, FileResult, Manifest
 from impasto.memory import free_memory, total_memory
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 0.2
 """After which a step is yielded although nothing has been finished: whoever asks for the steps may want to stop."""
+OLD_S: Final = 600.0
+"""After which a temporary file that nobody has written to is what a run that was killed left behind."""
 PROCESS_BYTES: Final = 1e9
 """Memory for which a process is worth having: itself, and a photo of some megapixels."""
 
@@ -244,6 +247,8 @@ class Run:
         self.manifest = Manifest(self.folder)
         try:
             self.begin = time.monotonic()
+            if not storage.is_address(self.folder):
+                remove_temporary(Path(self.folder), OLD_S)
             left = self.left()
             yield self.step()
             if not left:
@@ -350,8 +355,12 @@ class Run:
         if outcome.status in ("large", "died") and not alone:
             self.again.append(task)
             return None
-        done = outcome.status in ("done", "unchanged")
         before = self.before(task)
+        if outcome.status == "unchanged" and before is not None:
+            self.manifest.add(replace(before, stamp=task.entry.stamp))
+            self.unchanged += 1
+            return None
+        done = outcome.status == "done"
         result = FileResult(
             input=task.entry.name,
             output=task.output,
@@ -361,16 +370,13 @@ class Run:
             sha256=outcome.sha256,
             configuration=self.configurations[task.clip],
             stamp=task.entry.stamp,
-            bytes=before.bytes if before is not None and outcome.status == "unchanged" else outcome.bytes,
+            bytes=outcome.bytes,
             width=outcome.width,
             height=outcome.height,
             device=outcome.device,
             precision=outcome.precision,
         )
         self.manifest.add(result)
-        if outcome.status == "unchanged":
-            self.unchanged += 1
-            return None
         self.painted += done
         self.failed += not done
         return result

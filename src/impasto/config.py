@@ -442,16 +442,15 @@ class ClipConfig:
 class BatchConfig:
     """What folders ask for beyond a photo."""
 
-    include: tuple[str, ...] = ()
+    include: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     """Of folders, what to paint: patterns as '*.jpg' or 'raw/**'; all pictures and videos unless given."""
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
     """Of folders, what to leave out: patterns of files or folders in them."""
     workers: int | None = None
     """Of folders, how many pictures to paint at a time; one a processor unless given, fewer where memory is short."""
     cluster: str | None = None
-    """Of folders: paint on Ray; auto is the cluster that this machine is in or, without one, this machine, otherwise
-    the address of one."""
-    retry_failed: bool = False
+    """Of folders: paint on Ray, auto for this machine or the cluster that it is in, or by a cluster's address."""
+    retry_failed: Annotated[bool, Parameter(negative="")] = False
     """Of folders: paint what failed before once more."""
     max_errors: int | None = None
     """Of folders: stop once so many files have failed."""

@@ -200,6 +200,7 @@ def walk_address(folder: str, leave_out: str | None) -> Iterator[Entry]:
     """Files of a store below an address; its listing has them all at once."""
     store, root = opened(folder)
     with telling(folder, "read"):
+        store.invalidate_cache()
         files: dict[str, dict[str, Any]] = store.find(root, detail=True)
         if not files and not store.exists(root):
             raise FileNotFoundError(folder)
