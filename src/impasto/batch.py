@@ -187,11 +187,11 @@ def plan(entries: Sequence[Entry], style: str, folder: str) -> list[Task]:
 
     Where two would be called the same because one has a suffix that cannot be written, that one keeps it in its name.
     """
-    tasks = [Task(entry=entry, output=output_of(entry, style), clip=is_clip(entry.place)) for entry in entries]
+    tasks = [task_of(entry, style) for entry in entries]
     count = Counter(task.output for task in tasks)
     moved = [task for task in tasks if count[task.output] > 1 and changes_suffix(task)]
     if moved:
-        apart = {task.entry.place: replace(task, output=output_of(task.entry, style, whole=True)) for task in moved}
+        apart = {task.entry.place: kept_apart(task, style) for task in moved}
         tasks = [apart.get(task.entry.place, task) for task in tasks]
         first = apart[moved[0].entry.place]
         warnings.warn(
@@ -213,10 +213,20 @@ def plan(entries: Sequence[Entry], style: str, folder: str) -> list[Task]:
     return tasks
 
 
-def output_of(entry: Entry, style: str, *, whole: bool = False) -> str:
-    """Name of a file's painting; `whole`: with all of the file's name in it."""
+def task_of(entry: Entry, style: str) -> Task:
+    """A file, with the name of its painting."""
     clip = is_clip(entry.place)
-    name = f"{entry.name}{'.mp4' if clip else '.png'}" if whole else entry.name
+    return Task(entry=entry, output=output_of(entry.name, style, clip=clip), clip=clip)
+
+
+def kept_apart(task: Task, style: str) -> Task:
+    """The same, with all of the file's name in that of its painting."""
+    name = f"{task.entry.name}{'.mp4' if task.clip else '.png'}"
+    return replace(task, output=output_of(name, style, clip=task.clip))
+
+
+def output_of(name: str, style: str, *, clip: bool) -> str:
+    """Name of a file's painting."""
     try:
         return painted_name(name, style, clip=clip)
     except MissingExtraError:
