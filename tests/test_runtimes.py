@@ -39,15 +39,6 @@ def tiny_bytes(tiny: Path) -> bytes:
 
 
 @pytest.mark.parametrize("precision", ["auto", "float32"])
-def test_processors_are_shared_where_that_is_asked(invert_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtimes, "_shared", {})
-    share_processors(1)
-    compiled = OpenVINORuntime(invert_bytes).request.get_compiled_model()
-    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
-    assert compiled.get_property("ENABLE_CPU_PINNING") is False
-    assert processors() >= 1
-
-
 def test_one_compiled_model_takes_every_size(tiny_bytes: bytes, precision: str) -> None:
     runtime = make_runtime(tiny_bytes, "auto", precision)
     first = runtime(picture(*SIZES[0])).copy()
@@ -205,3 +196,12 @@ import openvino.tools.ovc  # still there for who asks for it
     home.mkdir()
     environment = os.environ | {"HOME": str(home)}
     subprocess.run([sys.executable, "-c", code, str(style)], check=True, env=environment | {"IMPASTO_CACHE": str(home)})
+
+
+def test_processors_are_shared_where_that_is_asked(invert_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "_shared", {})
+    share_processors(1)
+    compiled = OpenVINORuntime(invert_bytes).request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+    assert processors() >= 1
