@@ -250,6 +250,13 @@ def test_other_options_paint_everything_anew(
     assert len(here) == 2 * len(photos)
 
 
+def test_without_resume_everything_is_painted_anew(photos: dict[str, Pixels], invert: Path, here: list[Job]) -> None:
+    paint(invert)
+    assert counts(paint(invert, resume=False)) == (len(photos), 0, 0, 0)
+    assert counts(paint(invert)) == (0, len(photos), 0, 0)
+    assert len(here) == 2 * len(photos)
+
+
 def test_another_style_stands_beside_and_a_changed_one_replaces(
     photos: dict[str, Pixels], invert: Path, colors: Path, here: list[Job]
 ) -> None:
@@ -552,4 +559,4 @@ def test_the_configuration_is_all_that_decides_a_painting(invert: Path, colors: 
     steadier = replace(work, clip=ClipConfig(steady=0.1))
     assert steadier.configuration(clip=False) == work.configuration(clip=False)
     assert steadier.configuration(clip=True) != work.configuration(clip=True)
-    assert replace(work, clip=ClipConfig(resume=False)).configuration(clip=True) == work.configuration(clip=True)
+    assert replace(work, resume=False).configuration(clip=True) == work.configuration(clip=True)

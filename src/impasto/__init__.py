@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from impasto.batch import BatchStep, stylize_folder
     from impasto.clips import ClipStep, paint_video
-    from impasto.config import BatchConfig, ClipConfig, OptimizeConfig, StyleNetArgs, TrainConfig, TransformerArgs
+    from impasto.config import (
+        BatchConfig,
+        ClipConfig,
+        FilmConfig,
+        OptimizeConfig,
+        StyleNetArgs,
+        TrainConfig,
+        TransformerArgs,
+    )
     from impasto.errors import (
         DeviceError,
         ImageError,
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
         VideoError,
         WeightsError,
     )
+    from impasto.film import FilmStep, optimize_video
     from impasto.images import Picture, read_image, read_picture, write_image
     from impasto.journal import Step
     from impasto.live import stylize_frames
@@ -44,6 +53,8 @@ __all__ = [
     "ClipStep",
     "DeviceError",
     "FileResult",
+    "FilmConfig",
+    "FilmStep",
     "ImageError",
     "ImpastoError",
     "MissingExtraError",
@@ -67,6 +78,7 @@ __all__ = [
     "matrix",
     "merge",
     "optimize",
+    "optimize_video",
     "paint_video",
     "preview",
     "read_image",
@@ -82,7 +94,15 @@ __all__ = [
 _HOMES = {
     "batch": ("BatchStep", "stylize_folder"),
     "clips": ("ClipStep", "paint_video"),
-    "config": ("BatchConfig", "ClipConfig", "OptimizeConfig", "StyleNetArgs", "TrainConfig", "TransformerArgs"),
+    "config": (
+        "BatchConfig",
+        "ClipConfig",
+        "FilmConfig",
+        "OptimizeConfig",
+        "StyleNetArgs",
+        "TrainConfig",
+        "TransformerArgs",
+    ),
     "errors": (
         "DeviceError",
         "ImageError",
@@ -94,6 +114,7 @@ _HOMES = {
         "VideoError",
         "WeightsError",
     ),
+    "film": ("FilmStep", "optimize_video"),
     "images": ("Picture", "read_image", "read_picture", "write_image"),
     "optimize": ("OptimizeStep", "optimize"),
     "live": ("stylize_frames",),

@@ -114,6 +114,7 @@ def stylize_folder(
     quality: int | None = None,
     batch: BatchConfig | None = None,
     clip: ClipConfig | None = None,
+    resume: bool = True,
     name: str | None = None,
     recipe: Mapping[str, Any] | None = None,
 ) -> Generator[BatchStep, None, None]:
@@ -121,8 +122,9 @@ def stylize_folder(
 
     `source`: a folder, a pattern (``photos/**/*.jpg``), a file, an address of fsspec's (``s3://bucket/photos``), or
     several of them. `target`: a folder, which is made, or such an address. `style` to `precision`: as of `stylize`.
-    `quality`: 1 to 100. `batch`, `clip`: what else is asked for. `name`: what outputs are called after. `recipe`:
-    what `recipes.of_photo` takes. A file that fails is a step like any other. Closed, it finishes the photos that are
+    `quality`: 1 to 100. `batch`, `clip`: what else is asked for. `resume`: leave what is painted as it is, and go on with
+    a video; otherwise all is painted anew. `name`: what outputs are called after. `recipe`: what `recipes.of_photo`
+    takes. A file that fails is a step like any other. Closed, it finishes the photos that are
     being painted; called again, it paints what is left or has changed.
 
     Raises:
@@ -136,9 +138,8 @@ def stylize_folder(
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
     options = {"strength": strength, "stroke": stroke, "colors": colors, "mask": mask, "max_side": max_side}
     options |= {"device": device, "precision": precision}
-    work = prepared(
-        Work(style=loaded(style, engine), options=options, quality=quality, clip=clip or ClipConfig(), recipe=recipe)
-    )
+    asked: dict[str, Any] = {"quality": quality, "clip": clip or ClipConfig(), "resume": resume, "recipe": recipe}
+    work = prepared(Work(style=loaded(style, engine), options=options, **asked))
     for one, own in work.regions:
         check_stroke(stroke, one)
         check(None, None, "style", own, None)
@@ -343,7 +344,7 @@ class Run:
 
     def before(self, task: Task) -> FileResult | None:
         """What came of a file the last time, by the same configuration."""
-        result = self.manifest.latest.get(task.output)
+        result = self.manifest.latest.get(task.output) if self.work.resume else None
         same = result is not None and result.configuration == self.configurations[task.clip]
         return result if same else None
 

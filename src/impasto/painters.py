@@ -96,6 +96,8 @@ class Work:
     """Of `stylize`: strength, stroke, colors, mask, max_side, device, precision."""
     quality: int | None = None
     clip: ClipConfig = field(default_factory=ClipConfig)
+    resume: bool = True
+    """Whether what is painted is left as it is, and a video goes on where an earlier run was stopped."""
     recipe: Mapping[str, Any] | None = None
     """What `recipes.of_photo` takes, to be put into every picture."""
 
@@ -115,7 +117,7 @@ class Work:
         options = {**self.options, "mask": hash_of_mask(self.options["mask"])}
         said = {"styles": styles, "options": options, "quality": self.quality}
         if clip:
-            said["clip"] = {name: value for name, value in to_json(self.clip).items() if name != "resume"}
+            said["clip"] = to_json(self.clip)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def prepare(self) -> tuple[str, str]:
@@ -244,7 +246,7 @@ def paint_clip(work: Work, job: Job) -> Outcome:
             quality=work.quality,
             start=clip.start,
             end=clip.until,
-            resume=clip.resume,
+            resume=work.resume,
         )
         with contextlib.closing(steps):  # which keeps what is finished
             for _ in steps:

@@ -41,6 +41,7 @@ def paint_batch(
     batch: BatchConfig,
     clip: ClipConfig,
     *,
+    resume: bool,
     as_json: bool,
 ) -> int:
     """Paint folders, telling how it goes on standard error; returns the exit code."""
@@ -63,6 +64,7 @@ def paint_batch(
         quality=quality,
         batch=batch,
         clip=clip,
+        resume=resume,
         name=choice.name,
         recipe=choice.recipe(None, mask, settings),
     )

@@ -43,6 +43,7 @@ def stylize(
     precision: Precision = "auto",
     json: Flag = False,
     clip: Annotated[ClipConfig, Parameter(name="*")] = AS_USUAL,
+    resume: bool = True,
     batch: Annotated[BatchConfig, Parameter(name="*")] = AS_THEY_ARE,
 ) -> int:
     """Paint photographs and videos in a style, one or folders of them.
@@ -73,7 +74,7 @@ def stylize(
     quality
         Of JPEG, WebP, AVIF or a video, 1 to 100.
     engine
-        What paints after a painting: rows, adain or wct; the best that there is unless given.
+        What paints after a painting: hourglass, rows, adain or wct; the best that there is unless given.
     device
         Where to run; auto is the CPU, gpu needs a GPU that PyTorch or OpenVINO can use.
     precision
@@ -82,6 +83,9 @@ def stylize(
         Print one JSON object an output.
     clip
         What a video asks for beyond a photo.
+    resume
+        Continue what an interrupted run of the same command has finished of a video or of folders; otherwise start
+        afresh.
     batch
         What folders ask for beyond a photo.
 
@@ -100,7 +104,7 @@ def stylize(
     settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
     if is_batch(inputs, output, batch):
         told = settings | {"device": device, "precision": precision}
-        return paint_batch(inputs, output, choice, mask, told, quality, batch, clip, as_json=json)
+        return paint_batch(inputs, output, choice, mask, told, quality, batch, clip, resume=resume, as_json=json)
     jobs = plan([Path(text) for text in inputs], Path(output) if output else None, choice.name, json=json)
     protect(jobs, *inputs, mask, *choice.files)
     clips = {job.source for job in jobs if is_clip(str(job.source))}
@@ -117,7 +121,8 @@ def stylize(
         try:
             if job.source in clips:
                 given = options | {"device": device, "precision": precision}
-                if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, quality, as_json=json):
+                given |= {"quality": quality, "resume": resume}
+                if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
             picture = read_source(job.source)
