@@ -122,10 +122,10 @@ def stylize_folder(
 
     `source`: a folder, a pattern (``photos/**/*.jpg``), a file, an address of fsspec's (``s3://bucket/photos``), or
     several of them. `target`: a folder, which is made, or such an address. `style` to `precision`: as of `stylize`.
-    `quality`: 1 to 100. `batch`, `clip`: what else is asked for. `resume`: leave what is painted as it is, and go on with
-    a video; otherwise all is painted anew. `name`: what outputs are called after. `recipe`: what `recipes.of_photo`
-    takes. A file that fails is a step like any other. Closed, it finishes the photos that are
-    being painted; called again, it paints what is left or has changed.
+    `quality`: 1 to 100. `batch`, `clip`: what else is asked for. `resume`: leave what is painted as it is, and go on
+    with a video; otherwise all is painted anew. `name`: what outputs are called after. `recipe`: what
+    `recipes.of_photo` takes. A file that fails is a step like any other. Closed, it finishes the photos that are being
+    painted; called again, it paints what is left or has changed.
 
     Raises:
         ValueError: An argument is out of range, or two files would become one.
