@@ -50,7 +50,7 @@ STEPS = {"adain": 12000, "hourglass": 12000, "rows": 12000} | {f"wct{level}": 60
 RATE, WARM_UP, AVERAGE = 1.5e-3, 100, 0.999
 SAVE_EVERY = 250
 """Steps between checkpoints."""
-STYLE_WEIGHT, TV_WEIGHT = 10.0, 0.02
+STYLE_WEIGHT, HOURGLASS_STYLE_WEIGHT, TV_WEIGHT = 10.0, 25.0, 0.02
 LEAST_SPREAD = 0.02
 """Of a number of a painting's description, which is divided by it: less is rounding."""
 CONTENT = ("relu3_1", "relu4_1")
@@ -148,7 +148,7 @@ def adain_objective(net: nn.Module) -> Objective:
     return losses
 
 
-def painting_objective(paint: Paint) -> Objective:
+def painting_objective(paint: Paint, style_weight: float = STYLE_WEIGHT) -> Objective:
     """Content, style and total-variation losses of a network that paints as the built-in palette does."""
     eyes = Eyes()
 
@@ -164,7 +164,7 @@ def painting_objective(paint: Paint) -> Objective:
         content = [distance(found[k], targets[k], relative=True) for k in CONTENT]
         return {
             "content": torch.stack(content).mean(),
-            "style": STYLE_WEIGHT * torch.stack([style_distance(found[k], mixtures[k]) for k in LAYERS]).mean(),
+            "style": style_weight * torch.stack([style_distance(found[k], mixtures[k]) for k in LAYERS]).mean(),
             "tv": TV_WEIGHT * (total_variation(image) / variation).mean(),
             "photo": photo_loss(image, photo, 1 - strength),
         }
@@ -294,7 +294,7 @@ def begin(part: str, paintings: "Paintings", runs: Path) -> tuple[nn.Module, Obj
         hourglass.encoder.requires_grad_(False)
         begun = torch.load(runs / "adain.pt", weights_only=True)["average"]
         hourglass.decoder.load_state_dict(begun, strict=False)
-        return hourglass, painting_objective(hourglass_paint(hourglass))
+        return hourglass, painting_objective(hourglass_paint(hourglass), HOURGLASS_STYLE_WEIGHT)
     level = 4 if part == "adain" else int(part[-1])
     net = channels_last(Decoder(level))
     if level == 5:
