@@ -106,7 +106,7 @@ def test_the_recipe_makes_it_again(client: httpx.Client, environment: dict[str, 
     ],
 )
 def test_wrong_fields(client: httpx.Client, fields: dict[str, str], word: str) -> None:
-    refused(post(client, plain(RED), **fields), 422, "wrong_value", word)
+    refused(post(client, plain(RED), None, **fields), 422, "wrong_value", word)
     answer = client.post("/v1/stylize", files={"photo": photo()}, data={"style": "candy", "engine": "wct"})
     refused(answer, 422, "wrong_value", "painting")
 

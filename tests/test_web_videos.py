@@ -19,8 +19,10 @@ import pytest
 from PIL import Image
 
 from clipmaker import blocks, packets, stamps, write_clip
+from impasto.errors import VideoError
 from impasto.web import videos
 from impasto.web.jobs import ENDS
+from impasto.web.refusal import Refusal
 from impasto.web.settings import ServeConfig
 from impasto.web.store import Store
 from serving import Server, encoded, follow, refused, serving
@@ -254,7 +256,7 @@ def test_the_limits_unless_told_otherwise(said: dict[str, Any], word: str) -> No
     if not word:
         videos.check_video(said, ServeConfig())
         return
-    with pytest.raises(videos.Refusal, match=word) as caught:
+    with pytest.raises(Refusal, match=word) as caught:
         videos.check_video(said, ServeConfig())
     assert caught.value.status == 413
 
@@ -268,7 +270,7 @@ def test_uploads_on_their_way_are_counted(tmp_path: Path) -> None:
     assert store.free() == 700
     with store.promise(500):
         assert store.free() == 200
-        with pytest.raises(videos.Refusal, match="no room"):
+        with pytest.raises(Refusal, match="no room"):
             store.check_room(201)
     store.check_room(700)
 
@@ -295,9 +297,9 @@ def test_what_outgrows_its_room_fails_in_words(clip: bytes, tmp_path: Path, monk
     monkeypatch.setattr(videos, "COUNT_S", 0.0)
     (tmp_path / "video").write_bytes(clip)
     order = videos.order_video({"style": "candy", "size": "64"}, {}, ServeConfig(), {})
-    with pytest.raises(videos.VideoError, match="more room than there is"):
+    with pytest.raises(VideoError, match="more room than there is"):
         list(videos.run_video(tmp_path, order, 2000))
-    with pytest.raises(videos.VideoError, match="more than 3 frames"):
+    with pytest.raises(VideoError, match="more than 3 frames"):
         list(videos.run_video(tmp_path, order | {"frames": 3}, 1 << 30))
     assert len(list(videos.run_video(tmp_path, order | {"seconds": 0.4}, 1 << 30))) == 10
 
