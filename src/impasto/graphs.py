@@ -29,14 +29,20 @@ SHAPES: Final = ("ShapeOf", "ConvertLike", "Result")
 """Operations that take no values of their input, only its shape or type; and what has no output to speak of."""
 SIDE: Final = 64
 """Of the picture, a multiple of every stride, for which sizes in a graph are counted."""
-WHOLE: Final = frozenset(
-    """Abs Add BatchNormInference Broadcast Clamp Concat Convert ConvertLike Divide Elu Equal Erf Exp Floor Gelu Greater
-    GreaterEqual HardSigmoid HSigmoid HSwish LeakyRelu Less LessEqual Log MatMul Maximum Minimum Mish Multiply MVN Negative
-    PRelu Power ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Round Select Selu Sigmoid Sign SoftPlus SoftSign Sqrt
-    SquaredDifference Squeeze Subtract Swish Tanh Transpose Unsqueeze""".split()
+# fmt: off
+AT_A_PLACE: Final = frozenset(
+    (
+        "Abs", "Add", "BatchNormInference", "Broadcast", "Clamp", "Concat", "Convert", "ConvertLike", "Divide", "Elu",
+        "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterEqual", "HardSigmoid", "HSigmoid", "HSwish",
+        "LeakyRelu", "Less", "LessEqual", "Log", "MatMul", "Maximum", "Minimum", "Mish", "Multiply", "MVN",
+        "Negative", "PRelu", "Power", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Round",
+        "Select", "Selu", "Sigmoid", "Sign", "SoftPlus", "SoftSign", "Sqrt", "SquaredDifference", "Squeeze",
+        "Subtract", "Swish", "Tanh", "Transpose", "Unsqueeze",
+    )
 )
+# fmt: on
 """Operations whose values at a place are made of those at the same place, or of all places."""
-IN_PLACE: Final = WHOLE - {"Concat", "MatMul", "Transpose"}
+IN_PLACE: Final = AT_A_PLACE - {"Concat", "MatMul", "Transpose"}
 """Those that need no memory of their own: an engine writes over the input, or fuses them with what is before."""
 
 
@@ -82,7 +88,9 @@ def divided(node: Any, source: str) -> Any:
     targets = [*node.output(0).get_target_inputs()]
     after = targets[0].get_node() if len(targets) == 1 else None
     if node.get_type_name() not in ("MatMul", "ReduceSum") or after is None or after.get_type_name() != "Divide":
-        raise StyleError(f"{source}: takes of the whole picture what cannot be shared by tiles ({node.get_type_name()})")
+        raise StyleError(
+            f"{source}: takes of the whole picture what cannot be shared by tiles ({node.get_type_name()})"
+        )
     return after.output(0)
 
 
@@ -104,10 +112,11 @@ def freed(model: Any) -> None:
             node.output(0).replace(made.output(0))
 
 
-def measuring(data: bytes, source: str, side: int, halo: int) -> Model | None:
+def measuring(data: bytes, source: str, side: int, halo: int, weights: Floats) -> Model | None:
     """Model of crops (N, 3, H, W), and of a palette the rows, whose outputs are the statistics of all of them; or none.
 
     Of crops of a `side`, the outer `halo` pixels, which see the border, do not count; 0 for one picture of any size.
+    Each crop has its share of the whole in `weights` (N,), whose sum is 1.
     """
     made = load_model(data, source)
     model = made.model
@@ -116,19 +125,21 @@ def measuring(data: bytes, source: str, side: int, halo: int) -> Model | None:
     freed(model)
     images = next(port for port in model.inputs if "image" in port.get_names())
     model.reshape({images: openvino().PartialShape([-1, 3, -1, -1])})
-    results = [opset().result(joint(value, side, halo)) for value in outputs]
+    results = [opset().result(joint(value, side, halo, weights)) for value in outputs]
     made.model = openvino().Model(results, model.get_parameters(), "measuring")
     return made if outputs else None
 
 
-def joint(value: Any, side: int, halo: int) -> Any:
+def joint(value: Any, side: int, halo: int, weights: Floats) -> Any:
     """A statistic of several pictures (N, ...) made one of all, (1, ...), for whoever takes it; of their middles."""
     ops = opset()
     node, targets = value.get_node(), [*value.get_target_inputs()]
     if halo and node.get_type_name() == "ReduceMean" and len(node.input_value(0).get_partial_shape()) == 4:
         keep = node.get_attributes()["keep_dims"]
         value = ops.reduce_mean(middle(node.input_value(0), side, halo), node.input_value(1), keep_dims=keep).output(0)
-    made = ops.reduce_mean(value, np.array([0], np.int64), keep_dims=True).output(0)
+    rank = len(value.get_partial_shape())
+    weighed = ops.multiply(value, weights.reshape(-1, *[1] * (rank - 1)).astype(np.float32))
+    made = ops.reduce_sum(weighed, np.array([0], np.int64), keep_dims=True).output(0)
     for target in targets:
         target.replace_source_output(made)
     return made
@@ -208,7 +219,7 @@ def moved(node: Any, seen: Reach, source: str) -> Reach:
     """Of an operation's output pixel: its step in pixels of the picture, and the first and last of those it sees."""
     step, low, high = seen
     kind = node.get_type_name()
-    if kind in WHOLE:
+    if kind in AT_A_PLACE:
         return seen
     if kind in MOVES:
         made, first, last = MOVES[kind](node)
@@ -217,7 +228,7 @@ def moved(node: Any, seen: Reach, source: str) -> Reach:
 
 
 def convolved(node: Any) -> Reach:
-    """Step, first and last input pixel of an output pixel of a convolution or pooling, of both directions the widest."""
+    """Step and first and last input pixel of an output pixel, of a convolution or pooling; of both directions the widest."""
     about = node.get_attributes()
     kernel = about["kernel"] if "kernel" in about else [*node.input_value(1).get_shape()][-2:]
     dilations = about.get("dilations", [1, 1])
@@ -285,7 +296,11 @@ def most_held(model: Any) -> float:
     sizes: dict[str, float] = {}
     for place, node in enumerate(nodes):
         name = node.get_friendly_name()
-        inputs = [own[v.get_node().get_friendly_name()] for v in node.input_values() if v.get_node().get_friendly_name() in own]
+        inputs = [
+            own[v.get_node().get_friendly_name()]
+            for v in node.input_values()
+            if v.get_node().get_friendly_name() in own
+        ]
         for used in inputs:
             last[used] = place
         size = float(np.prod([*node.output(0).get_shape()]))

@@ -128,7 +128,7 @@ class Picture:
             raise ValueError(f"alpha must be uint8 {expected}, got {self.alpha.dtype} {self.alpha.shape}")
 
 
-ImageT = TypeVar("ImageT", "npt.NDArray[np.uint8]", Picture)
+ImageT = TypeVar("ImageT", "npt.NDArray[np.uint8]", "npt.NDArray[np.uint16]", Picture)
 
 
 def _check_array(image: DeepPixels, name: str, types: tuple[type[np.generic], ...] = (np.uint8,)) -> None:
@@ -475,12 +475,12 @@ def check_writable(path: Path, size: tuple[int, int]) -> None:
         raise ImageError(f"cannot write {path}: {_remedy(error, _WRITE_REMEDIES) or error}") from error
 
 
-def to_network(pixels: Pixels) -> Floats:
-    """Turn uint8 (height, width, 3) into contiguous float32 (1, 3, height, width) in [0, 1]."""
-    _check_array(pixels, "pixels")
+def to_network(pixels: DeepPixels) -> Floats:
+    """Turn uint8 or uint16 (height, width, 3) into contiguous float32 (1, 3, height, width) in [0, 1]."""
+    _check_array(pixels, "pixels", (np.uint8, np.uint16))
     planes = np.empty((1, 3, *pixels.shape[:2]), np.float32)
     planes[0] = pixels.transpose(2, 0, 1)
-    planes /= 255
+    planes /= np.iinfo(pixels.dtype).max
     return planes
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from impasto import graphs
-from impasto.errors import DeviceError
+from impasto.errors import DeviceError, StyleError
 from impasto.images import from_network, to_network
 from impasto.memory import free_memory, resident_memory
 from impasto.runtimes import OpenVINORuntime
+from impasto.samples import calibrated, spread
 from impasto.tiles import even_tiles
 from impasto.views import View, strips
 
@@ -36,18 +37,22 @@ FREE_SHARE = 0.25
 """Of the memory that is free, which may be taken unless it is said how much."""
 ALWAYS_WHOLE = 2_000_000
 """Pixels of a picture that is not painted by tiles unless memory or tiles are asked for."""
-SAMPLE = 4_000_000
+SAMPLE = 8_000_000
 """Pixels of the crops that are measured, at most."""
 SMALLEST, LARGEST = 128, 2048
 """Sides in pixels of a tile's core that is worth its margins, and of a window beyond which nothing is won."""
-HALO = (16, 32)
+HALO = (24, 32)
 """Pixels at the border of a crop that do not count, at least and at most: a third of what a pixel sees."""
+FEWEST = 9
+"""Crops that are a sample; where there is not room for so many, a picture is measured whole."""
 COMPILED = 1.1e8
 """Bytes that two compiled networks take, and what compiles them."""
 OUTER = 6
 """Values a pixel of a network's input and output, which stay float32 whatever the arithmetic."""
 SLACK = {"painting": 1.4, "measuring": 1.6}
 """Measured memory over what a graph's values take, of what is between those."""
+REDUCED = 8, 1_000_000
+"""Times that a picture is reduced at least, and pixels at most, to know what a sample of it misses."""
 PROBE = 512
 """Side in pixels of the pictures that are painted to foretell the seconds."""
 
@@ -70,6 +75,10 @@ class Limit:
     def bytes(self) -> float:
         """The memory in numbers."""
         return resident_memory() + FREE_SHARE * free_memory() if self.memory is None else self.memory
+
+
+WHOLE = Limit(tile=1 << 30)
+"""Of what is never painted by tiles, as the frames of a video, whose pictures must not differ in how they are made."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,14 +117,14 @@ def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: 
         return whole
     try:
         needs = needs_of(style.data, style.source)
-    except graphs.StyleError:
+    except StyleError:
         if limit.given:
             raise
         return whole
     pixels, taken = math.prod(photo), resident_memory()
     entire = math.prod(canvas) * held(needs, runtime) + pixels * (14 if canvas != photo else 6) * depth
-    if limit.tile is None and taken + entire <= limit.bytes or (limit.tile or 0) >= max(canvas):
-        return Plan(**fields(whole) | {"gigabytes": (taken + entire) / 1e9})
+    if (limit.tile is None and taken + entire <= limit.bytes) or (limit.tile or 0) >= max(canvas):
+        return replace(whole, gigabytes=(taken + entire) / 1e9)
     return tiled(photo, canvas, style, needs, held(needs, runtime), limit, taken + COMPILED, depth)
 
 
@@ -143,11 +152,6 @@ def tiled(
     most = taken + max(painted + window * cost, sample * measured)
     seen = float(len(parts) * window)
     return Plan(size=canvas, side=side, tiles=len(parts), sample=sample, gigabytes=most / 1e9, seen=seen)
-
-
-def fields(plan: Plan) -> dict[str, object]:
-    """What is in a plan, by name."""
-    return {name: getattr(plan, name) for name in Plan.__slots__}
 
 
 def held(needs: graphs.Needs, runtime: Runtime) -> float:
@@ -188,7 +192,9 @@ def area(tile: Tile) -> int:
 class Tiler:
     """A picture, its style and rows, ready to be painted by a plan of tiles."""
 
-    def __init__(self, photo: DeepPixels, style: Style, runtime: OpenVINORuntime, rows: Sequence[Floats], plan: Plan) -> None:
+    def __init__(
+        self, photo: DeepPixels, style: Style, runtime: OpenVINORuntime, rows: Sequence[Floats], plan: Plan
+    ) -> None:
         self.photo, self.style, self.runtime, self.rows, self.plan = photo, style, runtime, rows, plan
         self.size: Size = (photo.shape[0], photo.shape[1])
         needs = needs_of(style.data, style.source)
@@ -209,27 +215,39 @@ class Tiler:
         height, width = self.plan.size
         part = self.view.at(self.plan.size, (top, min(bottom, height), left, min(right, width)))
         beyond = (max(0, bottom - height), max(0, right - width))
-        made: DeepPixels = np.pad(part, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="reflect") if any(beyond) else part
+        made: DeepPixels = (
+            np.pad(part, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="reflect") if any(beyond) else part
+        )
         return made
 
-    def crops(self) -> tuple[Floats, int]:
-        """What is measured, (N, 3, side, side), and the border of each that does not count; or the whole picture."""
+    def measure(self) -> list[Floats]:
+        """Statistics of the picture: of all of it where the plan says so, else of crops spread over it."""
         height, width = padded(self.plan.size, self.style, self.grid)
         side = 6 * self.halo
         count = self.plan.sample // side**2
-        if self.plan.sample >= math.prod(self.plan.size) or min(height, width) < side or count < 2:
-            return to_network(self.shown((0, height, 0, width))), 0
-        places = spread(height - side, width - side, count)
-        made = np.empty((len(places), 3, side, side), np.float32)
+        if self.plan.sample >= math.prod(self.plan.size) or min(height, width) < side or count < FEWEST:
+            return self.measured(to_network(self.shown((0, height, 0, width))), 0, np.ones(1, np.float32))
+        places = [
+            (top // self.grid * self.grid, left // self.grid * self.grid)
+            for top, left in spread(height - side, width - side, count)
+        ]
+        crops = np.empty((len(places), 3, side, side), np.float32)
         for number, (top, left) in enumerate(places):
-            top, left = top // self.grid * self.grid, left // self.grid * self.grid
-            made[number] = to_network(self.shown((top, top + side, left, left + side)))
-        return made, self.halo
+            crops[number] = to_network(self.shown((top, top + side, left, left + side)))[0]
+        return self.measured(crops, self.halo, self.weights(places, side))
 
-    def measure(self) -> list[Floats]:
-        """Statistics of the picture."""
-        crops, halo = self.crops()
-        model = graphs.measuring(self.style.data, self.style.source, 6 * self.halo, halo)
+    def weights(self, places: Sequence[Size], side: int) -> Floats:
+        """Shares of the crops at places (top, left), by which the sample has the picture's colours."""
+        height, width = self.plan.size
+        scale = max(float(REDUCED[0]), math.sqrt(height * width / REDUCED[1]))
+        size = max(1, round(height / scale)), max(1, round(width / scale))
+        reduced = self.view.at(size, (0, size[0], 0, size[1]))
+        inside = [(top + self.halo, left + self.halo) for top, left in places]
+        return calibrated(reduced, scale, inside, side - 2 * self.halo)
+
+    def measured(self, crops: Floats, halo: int, weights: Floats) -> list[Floats]:
+        """Statistics of crops (N, 3, H, W), without their borders, by weights (N,)."""
+        model = graphs.measuring(self.style.data, self.style.source, 6 * self.halo, halo, weights)
         if model is None:
             return []
         network = OpenVINORuntime(model, self.runtime.device.upper(), "float32")
@@ -280,20 +298,8 @@ class Tiler:
             target[rows] = part
 
 
-def spread(height: int, width: int, count: int) -> list[tuple[int, int]]:
-    """Some `count` places (top, left) from 0 to a height and width, spread evenly, no two rows of them alike."""
-    columns = max(1, round(math.sqrt(count * (width + 1) / (height + 1))))
-    rows = max(1, count // columns)
-    golden = (math.sqrt(5) - 1) / 2  # whatever repeats in the picture, columns of places do not repeat with it
-    return [
-        (round((row + 0.5) / rows * height), round((column + (row * golden + 0.5) % 1) / columns * width))
-        for row in range(rows)
-        for column in range(columns)
-    ]
-
-
 def rates(photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[Floats], plan: Plan) -> float:
-    """Seconds that a plan will take, about, by painting a small part of the photo; the first run, which warms, is not counted."""
+    """Seconds that a plan will take, about, by painting a small part of the photo, twice: the first run warms."""
     grid = math.lcm(16, style.spec.multiple)
     side = max(style.spec.min_size, min(PROBE, *photo.shape[:2])) // grid * grid or grid
     part = np.ascontiguousarray(np.resize(photo[:side, :side], (side, side, 3)))

@@ -13,7 +13,7 @@ from PIL import Image
 from impasto.colors import COLORS, blend, keep_colors
 from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
-from impasto.large import Limit, Plan, Tiler, make_plan
+from impasto.large import Limit, Tiler, make_plan
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import Style, StyleSpec, chosen, load_style, paintings_in
 

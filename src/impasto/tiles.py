@@ -1,5 +1,6 @@
 """Tiles of a picture: cores that cover it once, each within a window that has all that its features see."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -86,6 +87,6 @@ def even_spans(length: int, side: int, margin: int, grid: int) -> list[tuple[tup
     count = -(-(length - 2 * margin - grid) // own)
     window = min(side, -(-(-(-(length - 2 * margin) // count) + 2 * margin + grid) // grid) * grid) // grid * grid
     starts = [(length - window) * place // max(count - 1, 1) // grid * grid for place in range(count)]
-    ends = [(first + margin + before + window - margin) // 2 for before, first in zip(starts, starts[1:], strict=False)]
+    ends = [(first + margin + before + window - margin) // 2 for before, first in itertools.pairwise(starts)]
     cores = zip([0, *ends], [*ends, length], strict=True)
     return [(core, (start, start + window)) for core, start in zip(cores, starts, strict=True)]
