@@ -228,7 +228,7 @@ def moved(node: Any, seen: Reach, source: str) -> Reach:
 
 
 def convolved(node: Any) -> Reach:
-    """Step and first and last input pixel of an output pixel, of a convolution or pooling; of both directions the widest."""
+    """An output pixel's step and first and last input pixel, of a convolution or pooling; the widest direction's."""
     about = node.get_attributes()
     kernel = about["kernel"] if "kernel" in about else [*node.input_value(1).get_shape()][-2:]
     dilations = about.get("dilations", [1, 1])

@@ -25,6 +25,9 @@ from impasto.views import View, strips
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
+
+    import numpy.typing as npt
 
     from impasto.images import DeepPixels, Floats
     from impasto.runtimes import Runtime
@@ -88,7 +91,7 @@ class Plan:
     size: Size
     """Height and width of what the network paints."""
     side: int
-    """Of a tile's window in pixels; at least the picture's long side where it goes whole."""
+    """Of a tile in pixels, margins included; at least the picture's long side where it goes whole."""
     tiles: int
     sample: int
     """Pixels that are measured before; 0 where the picture goes whole."""
@@ -96,6 +99,13 @@ class Plan:
     """Memory of the process at most, about."""
     seen: float
     """Pixels that the network paints in all, margins included."""
+    seconds: float = 0.0
+    """In all, about, where they were foretold."""
+
+    @property
+    def tiled(self) -> bool:
+        """Whether tiles, and be it only one, are painted with statistics that were measured before."""
+        return self.sample > 0
 
 
 @lru_cache(maxsize=8)
@@ -259,7 +269,7 @@ class Tiler:
         precision = self.runtime.precision if self.runtime.precision in ("float32", "bfloat16") else "auto"
         return OpenVINORuntime(model, self.runtime.device.upper(), precision)
 
-    def paint(self, kept: float = 0.0) -> DeepPixels:
+    def paint(self, kept: float = 0.0) -> npt.NDArray[Any]:
         """The painting, of the photo's size and type; of the photo's detail a share is `kept` where it is resized."""
         statistics, parts = self.measure(), self.tiles()
         top, bottom, left, right = parts[0].window
@@ -298,7 +308,7 @@ class Tiler:
             target[rows] = part
 
 
-def rates(photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[Floats], plan: Plan) -> float:
+def foretold(photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[Floats], plan: Plan) -> float:
     """Seconds that a plan will take, about, by painting a small part of the photo, twice: the first run warms."""
     grid = math.lcm(16, style.spec.multiple)
     side = max(style.spec.min_size, min(PROBE, *photo.shape[:2])) // grid * grid or grid

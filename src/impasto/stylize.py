@@ -13,9 +13,10 @@ from PIL import Image
 from impasto.colors import COLORS, blend, keep_colors
 from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
-from impasto.large import Limit, Tiler, make_plan
+from impasto.large import Limit, Plan, Tiler, foretold, make_plan
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import Style, StyleSpec, chosen, load_style, paintings_in
+from impasto.views import strips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -119,22 +120,28 @@ def stylize_regions(
 
 
 def compose(photo: Pixels, painted: Iterable[Pixels], masks: Sequence[Pixels]) -> Pixels:
-    """Painted versions of uint8 (H, W, 3), each by its mask (H, W): overlapping ones share, what is left is photo."""
-    total = np.maximum(np.sum(masks, 0, dtype=np.float32), 255)
-    mixed = photo.astype(np.float32)
-    for one, mask in zip(painted, masks, strict=True):
-        mixed += (mask / total)[..., None] * np.subtract(one, photo, dtype=np.float32)
-    rounded: Pixels = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
-    return rounded
+    """Painted versions of a photo, each by its mask (H, W): overlapping ones share, what is left is photo.
+
+    The first one's memory is the result's.
+    """
+    pictures = [*painted]
+    for rows in strips(photo):
+        total = np.maximum(np.sum([mask[rows] for mask in masks], 0, dtype=np.float32), 255)
+        mixed = photo[rows].astype(np.float32)
+        for one, mask in zip(pictures, masks, strict=True):
+            mixed += (mask[rows] / total)[..., None] * np.subtract(one[rows], photo[rows], dtype=np.float32)
+        pictures[0][rows] = np.clip(mixed + 0.5, 0, np.iinfo(photo.dtype).max)
+    return pictures[0]
 
 
 def check_image(image: object) -> None:
-    """Raise a ValueError for what is neither uint8 (H, W, 3) nor a `Picture` of that."""
+    """Raise a ValueError for what is neither uint8 or uint16 (H, W, 3) nor a `Picture` of that."""
     pixels = image.pixels if isinstance(image, Picture) else image
     if not isinstance(pixels, np.ndarray):
         raise ValueError(f"image is a {type(image).__name__}; it must be a Picture or uint8 (height, width, 3)")  # noqa: TRY004
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ValueError(f"image is {pixels.dtype} {pixels.shape}; it must be uint8 (height, width, 3), RGB, not empty")
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        told = f"{pixels.dtype} {pixels.shape}"
+        raise ValueError(f"image is {told}; it must be uint8 (or uint16) (height, width, 3), RGB, not empty")
 
 
 def check(strength: float | None, stroke: float | None, colors: str, mask: Pixels | None, max_side: int | None) -> None:
@@ -184,13 +191,48 @@ def paint(
     if strength == 0:
         return photo.copy()
     canvas, *rows = asked(style, strength, stroke, photo.shape[:2])
-    painted = keep_colors(run(photo, canvas, style, runtime, rows, strength, limit), photo, colors)
+    painted = keep_colors(run(photo, canvas, style, runtime, rows, strength, limit), photo, colors, in_place=True)
     if style.spec.rows:
         strength = 1.0  # it is in the painting
     if mask is None:
-        return painted if strength == 1 else blend(painted, photo, strength)
+        return painted if strength == 1 else blend(painted, photo, strength, in_place=True)
     mask = resize_mask(mask, photo.shape[:2])
-    return blend(painted, photo, np.rint(mask * np.float32(strength)).astype(np.uint8))
+    if strength < 1:
+        mask = np.rint(np.arange(256) * np.float32(strength)).astype(np.uint8)[mask]
+    return blend(painted, photo, mask, in_place=True)
+
+
+def plans_of(
+    image: Pixels | Picture,
+    styles: Sequence[Style],
+    *,
+    strength: float | None = None,
+    stroke: float | None = None,
+    max_side: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    limit: Limit,
+    timed: bool = True,
+) -> list[Plan]:
+    """Plans of what `stylize` would do for each of several styles; `timed` ones tell the seconds, by a short trial.
+
+    Raises:
+        ImpastoError: The memory, a style or the device cannot be used.
+
+    """
+    photo = image.pixels if isinstance(image, Picture) else image
+    size: tuple[int, int] = photo.shape[:2]
+    if max_side is not None and max(size) > max_side:
+        photo = fit(photo, max_side)
+        size = photo.shape[:2]
+    made = []
+    for style in styles:
+        runtime = style.runtime(device, precision)
+        canvas, *rows = asked(style, style.strength if strength is None else strength, stroke, size)
+        plan = make_plan(size, canvas, style, runtime, limit, photo.dtype.itemsize)
+        seconds = foretold(photo, style, runtime, rows, plan) if timed else 0.0
+        made.append(dataclasses.replace(plan, seconds=seconds))
+    return made
 
 
 def asked(style: Style, strength: float, stroke: float | None, size: tuple[int, int]) -> tuple[Any, ...]:
@@ -216,8 +258,8 @@ def run(
     limit: Limit,
 ) -> Pixels:
     """Network's painting of uint8 (H, W, 3), made on a canvas of another size where that is asked, at its size."""
-    plan = make_plan(photo.shape[:2], canvas, style, runtime, limit)
-    if plan.sample and isinstance(runtime, OpenVINORuntime):
+    plan = make_plan(photo.shape[:2], canvas, style, runtime, limit, photo.dtype.itemsize)
+    if plan.tiled and isinstance(runtime, OpenVINORuntime):
         return Tiler(photo, style, runtime, rows, plan).paint(1 - strength)
     if canvas == photo.shape[:2]:
         return run_whole(photo, runtime, style.spec, rows)
@@ -226,7 +268,7 @@ def run(
     if strength == 1:
         return painted
     lost = photo.astype(np.float32) - resize(small, photo.shape[:2])  # of the photo's share, which is not to be soft
-    return np.clip(painted + (1 - strength) * lost + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(painted + (1 - strength) * lost + 0.5, 0, np.iinfo(photo.dtype).max).astype(photo.dtype)
 
 
 def stroke_size(style: Style, stroke: float | None, long_side: int) -> tuple[float | None, float]:
@@ -249,11 +291,11 @@ def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def run_whole(photo: Pixels, runtime: Runtime, spec: StyleSpec, rows: Sequence[Floats]) -> Pixels:
-    """Network's output for uint8 (H, W, 3) of any size, reflected outwards to the size that the network needs."""
+    """Network's output for a photo (H, W, 3) of any size, reflected outwards to the size that the network needs."""
     height, width = photo.shape[:2]
     image = to_network(pad(photo, spec))
     with runtime.lock:
-        return from_network(runtime(image, *rows)[:, :, :height, :width])
+        return from_network(runtime(image, *rows)[:, :, :height, :width], bits=8 if photo.dtype == np.uint8 else 16)
 
 
 def pad(photo: Pixels, spec: StyleSpec) -> Pixels:

@@ -60,7 +60,8 @@ class View:
             return np.asarray(image.resize(shape, Image.Resampling.LANCZOS, (left, top, right, bottom)))
         planes = [Image.fromarray(plane.astype(np.float32)) for plane in part.transpose(2, 0, 1)]
         made = [np.asarray(p.resize(shape, Image.Resampling.LANCZOS, (left, top, right, bottom))) for p in planes]
-        return np.rint(np.stack(made, -1).clip(0, 65_535)).astype(np.uint16)
+        deep: npt.NDArray[Any] = np.rint(np.stack(made, -1).clip(0, 65_535)).astype(np.uint16)
+        return deep
 
 
 def looked_at(start: int, stop: int, scale: float, own: int, first: int) -> tuple[int, int, float, float]:
