@@ -51,8 +51,11 @@ def opset() -> ModuleType:
     return openvino().opset13  # type: ignore[no-any-return]
 
 
-def split_norms(model: Any) -> None:
-    """Replace normalisations in one piece, which ONNX's InstanceNormalization becomes, by means and a division."""
+def split_norms(model: Any, one: Any = None) -> None:
+    """Replace normalisations in one piece, which ONNX's InstanceNormalization becomes, by means and a division.
+
+    What is divided by is multiplied by `one`, where there is one.
+    """
     ops = opset()
     for node in [node for node in model.get_ordered_ops() if node.get_type_name() == "MVN"]:
         x, axes, about = node.input_value(0), node.input_value(1), node.get_attributes()
@@ -61,7 +64,7 @@ def split_norms(model: Any) -> None:
             variance, eps = ops.reduce_mean(ops.multiply(made, made), axes, keep_dims=True), np.float32(about["eps"])
             inside = about["eps_mode"].upper().startswith("INSIDE")
             deviation = ops.sqrt(ops.add(variance, eps)) if inside else ops.add(ops.sqrt(variance), eps)
-            made = ops.divide(made, deviation)
+            made = ops.divide(made, deviation if one is None else ops.multiply(deviation, one))
         node.output(0).replace(made.output(0))
     model.validate_nodes_and_infer_types()
 
@@ -154,20 +157,32 @@ def middle(x: Any, side: int, halo: int) -> Any:
 
 
 def painting(
-    data: bytes, source: str, statistics: Sequence[Floats], rows: Sequence[Floats], shape: Sequence[int]
+    data: bytes,
+    source: str,
+    statistics: Sequence[Floats],
+    rows: Sequence[Floats],
+    shape: Sequence[int],
+    *,
+    rounded: bool,
 ) -> Model:
-    """Model of images of one `shape` whose statistics, in the order of `measuring`, and rows are constants."""
+    """Model of images of one `shape` whose statistics, in the order of `measuring`, and rows are constants.
+
+    Where the arithmetic is `rounded` to fewer bits it has a second input, always 1, which its deviations are multiplied
+    by: as constants they would be folded into the weights, and those, rounded otherwise than when they were measured,
+    would shift maps by more than their deviations where a picture is smooth. The means become biases, which are exact.
+    """
     ops, model = opset(), load_model(data, source)
     graph = model.model
-    split_norms(graph)
+    one = ops.parameter([], np.float32, name="one") if rounded else None
+    if rounded:
+        graph.add_parameters([one])
+    split_norms(graph, one)
     for output, value in zip(statistics_in(graph, source), statistics, strict=True):
         output.replace(ops.constant(value.reshape([*output.get_shape()])).output(0))
-    for port in [port for port in graph.inputs if "image" not in port.get_names()]:
+    for port in [port for port in graph.inputs if "style" in port.get_names()]:
         port.replace(ops.constant(rows[0]).output(0))
         graph.remove_parameter(port.get_node())
-    if rows or statistics:
-        graph.validate_nodes_and_infer_types()
-    graph.reshape(openvino().PartialShape([*shape]))
+    graph.reshape({port: [*shape] for port in graph.inputs if "image" in port.get_names()})
     return model
 
 

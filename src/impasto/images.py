@@ -356,7 +356,7 @@ def write_image(
 
     Raises:
         ImageError: The suffix is unknown, the picture too large for the format, or the file cannot be written.
-        ValueError: An argument is wrong: an unknown ``format``, none for a stream, uint16 for anything but PNG and TIFF.
+        ValueError: An argument is wrong: an unknown ``format``, none for a stream, uint16 for another than PNG and TIFF.
 
     """
     picture = image if isinstance(image, Picture) else Picture(image)  # type: ignore[arg-type]  # uint16 is allowed here
@@ -468,7 +468,7 @@ def _encode_png_16(picture: Picture) -> bytes:
 
 
 def _encode_tiff_16(picture: Picture) -> bytes:
-    """Encode uint16 RGB or RGBA as a TIFF of 16 bits a channel, which Pillow cannot write: its directory is Pillow's."""
+    """Encode uint16 RGB or RGBA as a TIFF of 16 bits a channel; Pillow, which cannot, writes its directory."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     height, width, _ = picture.pixels.shape
@@ -540,11 +540,11 @@ def _resize_deep(picture: Picture, size: tuple[int, int]) -> Picture:
         image = Image.fromarray(plane.astype(np.float32))
         return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
 
-    if picture.alpha is None:
-        weights, shown, alpha = np.ones(1, np.float32), np.ones(1, np.float32), None
-    else:
+    weights: npt.NDArray[Any] = np.ones(1, np.float32)
+    shown, alpha = weights, None
+    if picture.alpha is not None:
         weights = picture.alpha / np.float32(255)
-        shown = np.maximum(resized(weights), np.float32(1e-3))
+        shown = np.maximum(resized(weights), np.float32(1e-3)).astype(np.float32)
         alpha = np.rint((resized(weights) * 255).clip(0, 255)).astype(np.uint8)
     made = np.empty((height, width, 3), np.uint16)
     for channel in range(3):

@@ -171,7 +171,7 @@ def held(needs: graphs.Needs, runtime: Runtime) -> float:
 
 
 def measuring_bytes(needs: graphs.Needs) -> float:
-    """Bytes a pixel of what is measured, about; always float32."""
+    """Bytes a pixel of what is measured, about: as of float32, whatever the arithmetic."""
     return 4 * SLACK["measuring"] * needs.values
 
 
@@ -212,6 +212,9 @@ class Tiler:
         halo = min(max(needs.margin // 3, HALO[0]), HALO[1])
         self.halo = -(-halo // self.grid) * self.grid
         self.view = View(photo, self.size)
+        self.precision = runtime.precision if runtime.precision in ("float32", "bfloat16") else "auto"
+        self.more: tuple[Floats, ...] = ()
+        """What the network that paints takes beside the image."""
 
     def tiles(self) -> list[Tile]:
         """Tiles of the plan."""
@@ -260,14 +263,17 @@ class Tiler:
         model = graphs.measuring(self.style.data, self.style.source, 6 * self.halo, halo, weights)
         if model is None:
             return []
-        network = OpenVINORuntime(model, self.runtime.device.upper(), "float32")
+        network = OpenVINORuntime(model, self.runtime.device.upper(), self.precision)
         return [np.array(value) for value in network.infer(crops, *self.rows)]
 
     def painter(self, statistics: Sequence[Floats], shape: Size) -> OpenVINORuntime:
         """Network whose statistics and rows are constants, for windows of one shape."""
-        model = graphs.painting(self.style.data, self.style.source, statistics, self.rows, (1, 3, *shape))
-        precision = self.runtime.precision if self.runtime.precision in ("float32", "bfloat16") else "auto"
-        return OpenVINORuntime(model, self.runtime.device.upper(), precision)
+        rounded = self.precision != "float32"
+        model = graphs.painting(
+            self.style.data, self.style.source, statistics, self.rows, (1, 3, *shape), rounded=rounded
+        )
+        self.more = (np.float32(1),) if rounded else ()
+        return OpenVINORuntime(model, self.runtime.device.upper(), self.precision)
 
     def paint(self, kept: float = 0.0) -> npt.NDArray[Any]:
         """The painting, of the photo's size and type; of the photo's detail a share is `kept` where it is resized."""
@@ -279,7 +285,7 @@ class Tiler:
         for tile in parts:
             seen = self.shown(tile.window)
             with painter.lock:
-                made = from_network(painter(to_network(seen)), bits=bits)  # type: ignore[arg-type]
+                made = from_network(painter(to_network(seen), *self.more), bits=bits)  # type: ignore[arg-type]
             self.place(painted, tile, made, seen, kept)
         return painted
 
@@ -321,7 +327,8 @@ def foretold(photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[F
     start = time.perf_counter()
     statistics = tiler.measure()  # which compiles a network, as the plan will
     measured = time.perf_counter() - start
-    return plan.seen * timed(tiler.painter(statistics, (side, side)), image, ()) + plan.sample / side**2 * measured
+    painter = tiler.painter(statistics, (side, side))
+    return plan.seen * timed(painter, image, tiler.more) + plan.sample / side**2 * measured
 
 
 def timed(runtime: Runtime, image: Floats, rows: Sequence[Floats]) -> float:
