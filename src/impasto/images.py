@@ -356,7 +356,7 @@ def write_image(
 
     Raises:
         ImageError: The suffix is unknown, the picture too large for the format, or the file cannot be written.
-        ValueError: An argument is wrong: an unknown ``format``, none for a stream, uint16 for another than PNG and TIFF.
+        ValueError: An argument is wrong: an unknown ``format``, none for a stream, uint16 for a format without.
 
     """
     picture = image if isinstance(image, Picture) else Picture(image)  # type: ignore[arg-type]  # uint16 is allowed here

@@ -40,8 +40,8 @@ FREE_SHARE = 0.25
 """Of the memory that is free, which may be taken unless it is said how much."""
 ALWAYS_WHOLE = 2_000_000
 """Pixels of a picture that is not painted by tiles unless memory or tiles are asked for."""
-SAMPLE = 8_000_000
-"""Pixels of the crops that are measured, at most."""
+SAMPLE, SAMPLE_TILES = (1_000_000, 8_000_000), 2
+"""Pixels of the crops that are measured, at least and at most, and in tiles."""
 SMALLEST, LARGEST = 128, 2048
 """Sides in pixels of a tile's core that is worth its margins, and of a window beyond which nothing is won."""
 HALO = (24, 32)
@@ -144,24 +144,31 @@ def tiled(
     """Plan of tiles: `cost` is bytes a pixel of a tile, `taken` bytes that are there already."""
     margin, grid = margin_of(needs, photo, canvas), grid_of(needs, style)
     painted = 3.0 * depth * math.prod(photo)
-    least = SMALLEST + 2 * margin + 2 * grid
-    room = limit.bytes - taken - painted
-    if limit.tile is None and room < least**2 * cost:
+    least, measured, room = least_side(margin, grid), measuring_bytes(needs), limit.bytes - taken
+    wanted = max(painted + least**2 * cost, sample_of(least, canvas) * measured)
+    if limit.tile is None and room < wanted:
         height, width = photo
-        wanted = (taken + painted + least**2 * cost) / 1e9
         raise DeviceError(
-            f"a picture of {width} x {height} needs some {wanted:.1f} GB by the smallest tiles, and "
+            f"a picture of {width} x {height} needs some {(taken + wanted) / 1e9:.1f} GB by the smallest tiles, and "
             f"{limit.bytes / 1e9:.1f} may be used; allow more --memory, or reduce it by --max-side"
         )
-    side = limit.tile or min(max(LARGEST, least), math.isqrt(int(room / cost)))
+    fits = max(least, math.isqrt(int(min((room - painted) / cost, room / (SAMPLE_TILES * measured)))))
+    side = limit.tile or min(max(LARGEST, least), fits)
     parts = even_tiles(*padded(canvas, style, grid), max(side, least) // grid * grid, margin, grid)
-    window = area(parts[0])
-    measured = measuring_bytes(needs)
-    fits = SAMPLE if limit.memory is None else min(SAMPLE, (limit.bytes - taken) / measured)
-    sample = min(math.prod(canvas), int(fits), SAMPLE)
+    window, sample = area(parts[0]), sample_of(side, canvas)
     most = taken + max(painted + window * cost, sample * measured)
     seen = float(len(parts) * window)
     return Plan(size=canvas, side=side, tiles=len(parts), sample=sample, gigabytes=most / 1e9, seen=seen)
+
+
+def least_side(margin: int, grid: int) -> int:
+    """Side in pixels of the smallest window that is worth its margins."""
+    return SMALLEST + 2 * margin + 2 * grid
+
+
+def sample_of(side: int, canvas: Size) -> int:
+    """Pixels that are measured for tiles of a side: of nothing else, so that the same tiles paint the same."""
+    return min(math.prod(canvas), SAMPLE[1], max(SAMPLE[0], SAMPLE_TILES * side**2))
 
 
 def held(needs: graphs.Needs, runtime: Runtime) -> float:
@@ -213,13 +220,12 @@ class Tiler:
         self.halo = -(-halo // self.grid) * self.grid
         self.view = View(photo, self.size)
         self.precision = runtime.precision if runtime.precision in ("float32", "bfloat16") else "auto"
-        self.more: tuple[Floats, ...] = ()
+        self.more: tuple[npt.NDArray[Any], ...] = ()
         """What the network that paints takes beside the image."""
 
     def tiles(self) -> list[Tile]:
         """Tiles of the plan."""
-        least = SMALLEST + 2 * self.margin + 2 * self.grid
-        side = max(self.plan.side, least) // self.grid * self.grid
+        side = max(self.plan.side, least_side(self.margin, self.grid)) // self.grid * self.grid
         return even_tiles(*padded(self.plan.size, self.style, self.grid), side, self.margin, self.grid)
 
     def shown(self, window: tuple[int, int, int, int]) -> DeepPixels:
@@ -272,7 +278,7 @@ class Tiler:
         model = graphs.painting(
             self.style.data, self.style.source, statistics, self.rows, (1, 3, *shape), rounded=rounded
         )
-        self.more = (np.float32(1),) if rounded else ()
+        self.more = (np.ones((), np.float32),) if rounded else ()
         return OpenVINORuntime(model, self.runtime.device.upper(), self.precision)
 
     def paint(self, kept: float = 0.0) -> npt.NDArray[Any]:

@@ -132,8 +132,8 @@ def stylize(
             if plan:
                 tell_plan(job.source, plans, as_json=json)
                 continue
-            settings["tile"] = tile or max(made.side for made in plans)
-            how = options | {"device": device, "precision": precision, "memory": memory, "tile": tile}
+            settings["tile"] = min(made.side for made in plans)
+            how = options | {"device": device, "precision": precision, "tile": settings["tile"]}
             painted = impasto.stylize(picture, paint, **how)
             del picture  # whose memory the encoder can have
             if job.source.is_file() and not (mask and mask.name == job.source.name):  # what has a name to be found by
