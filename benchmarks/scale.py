@@ -1,9 +1,9 @@
 """Pictures of any size: ``python benchmarks/scale.py [NAME...] --photo PHOTO [--json FILE]``.
 
-``tiles``: a photo of 24 megapixels painted by tiles, against the same painted whole, in three styles: how near it is, and
-whether neighbours differ more across the tiles' borders than elsewhere. ``poster``: the whole command on 100 megapixels
-in 1 GB: peak memory, seconds a megapixel against those of 1080p. The photo, of any size, is enlarged, with grain of its
-own at full size, so that there is detail at all scales. Nothing else should run on the machine.
+``tiles``: a photo of 24 megapixels painted by tiles, against the same painted whole, in three styles: how near it is,
+and whether neighbours differ more across the tiles' borders than elsewhere. ``poster``: the whole command on 100
+megapixels in 1 GB: peak memory, seconds a megapixel against those of 1080p. The photo, of any size, is enlarged, with
+grain of its own at full size, so that there is detail at all scales. Nothing else should run on the machine.
 """
 
 import argparse
@@ -131,8 +131,9 @@ def psnr(one: Pixels, other: Pixels) -> float:
 
 
 def steps(picture: Pixels, borders: list[list[int]]) -> float:
-    """Mean difference of neighbours across rows and columns of borders, over that of the lines to both sides of them."""
-    across, beside = [], []
+    """Mean difference of neighbours across rows and columns of borders, over that of lines to both sides of them."""
+    across: list[float] = []
+    beside: list[float] = []
     for axis, lines in enumerate(borders):
         for line in lines:
             for shift, into in ((0, across), *((by, beside) for by in (-24, -16, -8, 8, 16, 24))):
