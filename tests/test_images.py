@@ -961,7 +961,7 @@ def test_sizes_that_cannot_be() -> None:
         fit(smooth(), 0)
     with pytest.raises(ValueError, match="size must be at least"):
         resize(smooth(), (0, 5))
-    with pytest.raises(ValueError, match="image must be uint8"):
+    with pytest.raises(ValueError, match="pixels must be uint8 or uint16"):
         resize(smooth().astype(np.float32), (5, 5))  # type: ignore[type-var]
 
 
@@ -1145,4 +1145,5 @@ def test_16_bits_are_resized_finely_and_by_alpha() -> None:
 
 
 def resize_exactly(values: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
-    return values.reshape(20, 2, 32, 2, 3).mean((1, 3))
+    exact: npt.NDArray[np.float64] = values.reshape(20, 2, 32, 2, 3).mean((1, 3), dtype=np.float64)
+    return exact
