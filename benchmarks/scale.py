@@ -1,184 +1,174 @@
-"""Pictures of any size: ``python benchmarks/scale.py [NAME...] --photo PHOTO [--json FILE]``.
+"""Many pictures in figures: ``python benchmarks/scale.py --help``.
 
-``tiles``: a photo of 24 megapixels painted by tiles, against the same painted whole, in three styles: how near it is,
-and whether neighbours differ more across the tiles' borders than elsewhere. ``poster``: the whole command on 100
-megapixels in 1 GB: peak memory, seconds a megapixel against those of 1080p. The photo, of any size, is enlarged, with
-grain of its own at full size, so that there is detail at all scales. Nothing else should run on the machine.
+``batch``: photos of 1 megapixel from folder to folder, against one after another on one processor; killed twice on the
+way and run again, every painting once and the same. ``ray``: the same folder on Ray, begun for it on this machine,
+against this program's own processes. ``tiles`` and ``poster``: pictures of any size
+(see large.py). Nothing else should run on the machine.
 """
 
 import argparse
+import hashlib
+import itertools
 import json
-import math
-import platform
-import shutil
+import os
+import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from importlib.metadata import version
+from collections import Counter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from impasto.images import Pixels, read_image, write_image
-from impasto.large import Limit, Tiler, make_plan
-from impasto.runtimes import OpenVINORuntime
-from impasto.styles import load_style
-from impasto.stylize import asked, stylize
+import impasto
+from impasto.batch import stylize_folder
+from impasto.config import BatchConfig
+from impasto.images import read_image, read_picture, resize, write_image
+from impasto.manifest import NAME
+from impasto.runtimes import processors, share_processors
+from impasto.styles import Style, find_style, read_style
+from large import MEMORY, poster, tiles
+from speed import machine, ran
 
-STYLES = ("candy", "mosaic", "udnie")
-LARGE, POSTER, HD = (4000, 6000), (8400, 12000), (1080, 1920)
-MEMORY = 1.0
-"""Gigabytes allowed, of the large photo and the poster."""
-GRAIN = 4.0
-"""Deviation of the grain, in levels of 255."""
-WHOLE = 1 << 20
-"""Side of a tile that no picture is larger than."""
-RUNS = 3
+EXAMPLES = Path(__file__).parent.parent / "examples"
+STYLE = "candy"
+SINGLE = 60
+"""Photos of which the rate of one after another is taken."""
 
 
 def main() -> None:
     """Measure what is asked for, print it and write it as JSON."""
-    parser = argparse.ArgumentParser(description="Measure pictures of any size.")
-    parser.add_argument("names", nargs="*", help="what to measure; everything unless given")
-    parser.add_argument("--photo", type=Path, required=True, help="a photo, which is enlarged")
-    parser.add_argument("--share", type=float, default=1.0, help="of the sides, to try the benchmark on small pictures")
-    parser.add_argument("--memory", type=float, default=MEMORY, help="gigabytes allowed")
+    parser = argparse.ArgumentParser(description="Measure many pictures.")
+    parser.add_argument("names", nargs="*", help=f"{', '.join(MEASUREMENTS)}; all unless given")
+    parser.add_argument("--count", type=int, default=2000, help="photos")
+    parser.add_argument("--side", type=int, default=1000, help="of a photo, in pixels")
+    parser.add_argument("--workers", type=int, default=processors(), help="pictures at a time")
+    parser.add_argument("--photo", type=Path, default=EXAMPLES / "raccoon.jpg", help="of tiles and poster: is enlarged")
+    parser.add_argument("--share", type=float, default=1.0, help="of tiles' and poster's sides, to try them quickly")
+    parser.add_argument("--memory", type=float, default=MEMORY, help="gigabytes that tiles and poster may use")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
-    results: dict[str, Any] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in args.names or MEASUREMENTS:
-            measured = MEASUREMENTS[name](Path(folder), args)
-            results[name] = {"machine": machine(), "command": ran()} | measured
-            print(name, json.dumps(results[name], indent=2), flush=True)
-            if args.json:
-                args.json.write_text(json.dumps(results, indent=2) + "\n")
+    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    for name in args.names or MEASUREMENTS:
+        about = {"machine": machine() | {"load": os.getloadavg()[0]}, "command": ran()}
+        with TemporaryDirectory() as folder:
+            results[name] = about | MEASUREMENTS[name](args, Path(folder))
+        print(name, json.dumps(results[name], indent=2), flush=True)
+        if args.json:
+            args.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def ran() -> str:
-    """The command that measures, without this machine's folders."""
-    return " ".join(["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)])
+def make_photos(folder: Path, count: int, side: int) -> Path:
+    """A folder of so many photos, square, each another part of the examples."""
+    chance = np.random.default_rng(0)
+    larger = [resize(read_image(path), (side * 5 // 4, side * 5 // 4)) for path in sorted(EXAMPLES.glob("*.jpg"))]
+    for i in range(count):
+        photo = larger[i % len(larger)]
+        top, left = chance.integers(0, side // 4 + 1, 2)
+        part = photo[top : top + side, left : left + side]
+        place = folder / "photos" / f"{i // 100:02}" / f"{i:04}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_image(place, np.ascontiguousarray(part[:, ::-1] if i % 2 else part))
+    return folder / "photos"
 
 
-def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+# --------------------------------------------------------------------------------------------------------------- batch
+
+
+def batch(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """A folder at once, and killed twice on the way."""
+    photos = make_photos(folder, args.count, args.side)
+    few = sorted(photos.rglob("*.jpg"))[:SINGLE]
+    all_of_them = one_by_one(few, folder)
+    share_processors(1)
+    one = one_by_one(few, folder)
+    begin = time.perf_counter()
+    subprocess.run(command(photos, folder / "once", args.workers), check=True, stdout=subprocess.DEVNULL)
+    rate = args.count / (time.perf_counter() - begin)
+    kills = [killed(photos, folder / "killed", args, args.count * part // 3) for part in (1, 2)]
+    subprocess.run(command(photos, folder / "killed", args.workers), check=True, stdout=subprocess.DEVNULL)
+    once, again = hashes(folder / "once"), hashes(folder / "killed")
+    lines = (folder / "killed" / NAME).read_text().splitlines()
+    noted = Counter(json.loads(line)["output"] for line in lines)
     return {
-        "processor": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("impasto", "openvino", "numpy", "pillow")},
+        "photos": args.count,
+        "megapixels": args.side**2 / 1e6,
+        "workers": args.workers,
+        "one_by_one_on_one_processor_per_second": round(one, 3),
+        "one_by_one_on_all_processors_per_second": round(all_of_them, 3),
+        "per_second": round(rate, 3),
+        "of_one_processor_times_processors": round(rate / (one * processors()), 3),
+        "killed_after": kills,
+        "paintings": len(again),
+        "identical": sum(once.get(name) == value for name, value in again.items()),
+        "noted_once": sum(count == 1 for count in noted.values()),
+        "left_behind": sum(path.name.startswith(".") for path in (folder / "killed").rglob("*")),
     }
 
 
-def enlarged(photo: Path, size: tuple[int, int], share: float) -> Pixels:
-    """The photo at a size (height, width), cropped to its shape, with grain; a band of rows at a time."""
-    height, width = (max(64, round(side * share)) for side in size)
-    source = Image.fromarray(read_image(photo))
-    crop = min(source.width, source.height * width / height), min(source.height, source.width * height / width)
-    left, top = (source.width - crop[0]) / 2, (source.height - crop[1]) / 2
-    made = np.empty((height, width, 3), np.uint8)
-    rng = np.random.default_rng(0)
-    for start in range(0, height, 256):
-        stop = min(height, start + 256)
-        box = (left, top + crop[1] * start / height, left + crop[0], top + crop[1] * stop / height)
-        band = np.asarray(source.resize((width, stop - start), Image.Resampling.BICUBIC, box), np.float32)
-        grain = rng.standard_normal(band.shape[:2], np.float32)[..., None] * GRAIN
-        made[start:stop] = np.clip(band + grain + 0.5, 0, 255)
-    return made
+def one_by_one(photos: list[Path], folder: Path) -> float:
+    """Photos a second, read, painted and written one after another in this process."""
+    style: Style = read_style(find_style(STYLE)).choose({STYLE: 1.0})
+    impasto.stylize(read_picture(photos[0]), style)
+    begin = time.perf_counter()
+    for photo in photos:
+        write_image(folder / "one.jpg", impasto.stylize(read_picture(photo), style))
+    return len(photos) / (time.perf_counter() - begin)
 
 
-def tiles(_: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """24 megapixels by tiles against the same painted whole."""
-    photo = enlarged(args.photo, LARGE, args.share)
-    result: dict[str, Any] = {"size": [photo.shape[1], photo.shape[0]]}
-    for name in STYLES:
-        style = load_style(name)
-        runtime = style.runtime()
-        canvas, *rows = asked(style, style.strength, None, photo.shape[:2])
-        limit = Limit(memory=args.memory * 1e9)
-        plan = make_plan(photo.shape[:2], canvas, style, runtime, limit)
-        assert isinstance(runtime, OpenVINORuntime)
-        start = time.perf_counter()
-        tiled = stylize(photo, style, tile=plan.side)
-        between = time.perf_counter()
-        whole = stylize(photo, style, tile=WHOLE)
-        seconds = between - start, time.perf_counter() - between
-        parts = Tiler(photo, style, runtime, rows, plan).tiles()
-        borders = [sorted({part.core[axis] for part in parts} - {0}) for axis in (0, 2)]
-        result[name] = {
-            "precision": runtime.precision,
-            "tiles": plan.tiles,
-            "tile": plan.side,
-            "sample_megapixels": round(plan.sample / 1e6, 1),
-            "db_to_whole": round(psnr(tiled, whole), 2),
-            "step_across_borders": round(steps(tiled, borders), 3),
-            "the_same_of_the_whole": round(steps(whole, borders), 3),
-            "seconds": {"tiles": round(seconds[0], 2), "whole": round(seconds[1], 2)},
+def command(photos: Path, output: Path, workers: int) -> list[str]:
+    """The command that paints a folder."""
+    told = ["stylize", str(photos), "--style", STYLE, "-o", str(output), "--workers", str(workers)]
+    return [sys.executable, "-m", "impasto", *told]
+
+
+def killed(photos: Path, output: Path, args: argparse.Namespace, lines: int) -> int:
+    """Run the command and kill it once so many files are done; how many there were in the end."""
+    manifest = output / NAME
+    process = subprocess.Popen(command(photos, output, args.workers), start_new_session=True)
+    while process.poll() is None and not (manifest.exists() and manifest.read_bytes().count(b"\n") >= lines):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return manifest.read_bytes().count(b"\n")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the paintings in a folder, by name."""
+    files = (path for path in folder.rglob("*.jpg") if not path.name.startswith("."))
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+# ----------------------------------------------------------------------------------------------------------------- ray
+
+
+def ray(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The same folder on Ray and on processes of this program, with and without what it takes to begin."""
+    photos = make_photos(folder, args.count, args.side)
+    results: dict[str, Any] = {"photos": args.count, "megapixels": args.side**2 / 1e6, "workers": args.workers}
+    for name, cluster in (("processes", None), ("ray", "auto")):
+        asked = BatchConfig(workers=args.workers, cluster=cluster)
+        begin = time.perf_counter()
+        ends = [
+            time.perf_counter()
+            for step in stylize_folder(photos, folder / name, STYLE, batch=asked)
+            if step.result and step.result.status == "done"
+        ]
+        results[name] = {
+            "per_second": round(len(ends) / (time.perf_counter() - begin), 3),
+            "per_second_from_the_first_on": round((len(ends) - 1) / max(1e-9, ends[-1] - ends[0]), 3),
+            "first_after_s": round(ends[0] - begin, 2),
         }
-    return result
+    for what in ("per_second", "per_second_from_the_first_on"):
+        results[f"ray_of_processes_{what}"] = round(results["ray"][what] / results["processes"][what], 3)
+    both = [hashes(folder / name) for name in ("processes", "ray")]
+    results["identical"] = sum(one == other for one, other in itertools.zip_longest(*(sorted(b.items()) for b in both)))
+    return results
 
 
-def psnr(one: Pixels, other: Pixels) -> float:
-    """Peak signal-to-noise ratio of two pictures, dB; a band of rows at a time."""
-    total = 0.0
-    for start in range(0, len(one), 256):
-        bands = (picture[start : start + 256].astype(np.float32) for picture in (one, other))
-        total += float(np.square(np.subtract(*bands)).sum(dtype=np.float64))
-    return -10 * math.log10(max(total / one.size / 255**2, 1e-12))
-
-
-def steps(picture: Pixels, borders: list[list[int]]) -> float:
-    """Mean difference of neighbours across rows and columns of borders, over that of lines to both sides of them."""
-    across: list[float] = []
-    beside: list[float] = []
-    for axis, lines in enumerate(borders):
-        for line in lines:
-            for shift, into in ((0, across), *((by, beside) for by in (-24, -16, -8, 8, 16, 24))):
-                pair = picture.take([line - 1 + shift, line + shift], axis).astype(np.int16)
-                into.append(float(np.abs(np.diff(pair, axis=axis)).mean()))
-    return float(np.mean(across) / np.mean(beside)) if across else 1.0
-
-
-def poster(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """100 megapixels by the whole command, and 1080p by the same."""
-    tool = shutil.which("impasto", path=str(Path(sys.executable).parent)) or "impasto"
-    result: dict[str, Any] = {}
-    for name, size, share in (("1080p", HD, 1.0), ("poster", POSTER, args.share)):
-        photo = folder / f"{name}.jpg"
-        pixels = enlarged(args.photo, size, share)
-        write_image(photo, pixels)
-        megapixels = pixels.size / 3e6
-        del pixels
-        command = [tool, "stylize", str(photo), "-o", str(folder / f"{name}-out.jpg"), "--style", STYLES[0]]
-        if name == "poster":
-            command += ["--memory", f"{args.memory:g}GB"]
-        runs = [run(command) for _ in range(RUNS if name == "1080p" else 1)]
-        seconds = sorted(taken for taken, _ in runs)[len(runs) // 2]
-        result[name] = {
-            "megapixels": round(megapixels, 2),
-            "seconds": round(seconds, 2),
-            "seconds_a_megapixel": round(seconds / megapixels, 4),
-            "peak_gb": max(peak for _, peak in runs),
-        }
-    result["times_1080p"] = round(result["poster"]["seconds_a_megapixel"] / result["1080p"]["seconds_a_megapixel"], 2)
-    return result
-
-
-def run(command: list[str]) -> tuple[float, float]:
-    """Seconds of a command, and its peak resident memory in GB, by the operating system's account."""
-    code = "import resource, subprocess, sys, time; start = time.perf_counter();"
-    code += "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
-    code += "print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    done = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
-    seconds, kilobytes = done.stdout.split()
-    return float(seconds), round(int(kilobytes) * 1024 / 1e9, 2)
-
-
-MEASUREMENTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {"tiles": tiles, "poster": poster}
-
+MEASUREMENTS = {"batch": batch, "ray": ray, "tiles": tiles, "poster": poster}
 
 if __name__ == "__main__":
     main()

@@ -9,8 +9,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.batch import BatchStep, stylize_folder
     from impasto.clips import ClipStep, paint_video
-    from impasto.config import OptimizeConfig, StyleNetArgs, TrainConfig, TransformerArgs
+    from impasto.config import (
+        BatchConfig,
+        ClipConfig,
+        FilmConfig,
+        OptimizeConfig,
+        StyleNetArgs,
+        TrainConfig,
+        TransformerArgs,
+    )
     from impasto.errors import (
         DeviceError,
         ImageError,
@@ -22,9 +31,11 @@ if TYPE_CHECKING:
         VideoError,
         WeightsError,
     )
+    from impasto.film import FilmStep, optimize_video
     from impasto.images import Picture, read_image, read_picture, write_image
     from impasto.journal import Step
     from impasto.live import stylize_frames
+    from impasto.manifest import FileResult
     from impasto.optimize import OptimizeStep, optimize
     from impasto.palette import merge
     from impasto.preview import preview
@@ -36,8 +47,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BatchConfig",
+    "BatchStep",
+    "ClipConfig",
     "ClipStep",
     "DeviceError",
+    "FileResult",
+    "FilmConfig",
+    "FilmStep",
     "ImageError",
     "ImpastoError",
     "MissingExtraError",
@@ -61,20 +78,31 @@ __all__ = [
     "matrix",
     "merge",
     "optimize",
+    "optimize_video",
     "paint_video",
     "preview",
     "read_image",
     "read_picture",
     "sheet",
     "stylize",
+    "stylize_folder",
     "stylize_frames",
     "train",
     "write_image",
 ]
 
 _HOMES = {
+    "batch": ("BatchStep", "stylize_folder"),
     "clips": ("ClipStep", "paint_video"),
-    "config": ("OptimizeConfig", "StyleNetArgs", "TrainConfig", "TransformerArgs"),
+    "config": (
+        "BatchConfig",
+        "ClipConfig",
+        "FilmConfig",
+        "OptimizeConfig",
+        "StyleNetArgs",
+        "TrainConfig",
+        "TransformerArgs",
+    ),
     "errors": (
         "DeviceError",
         "ImageError",
@@ -86,9 +114,11 @@ _HOMES = {
         "VideoError",
         "WeightsError",
     ),
+    "film": ("FilmStep", "optimize_video"),
     "images": ("Picture", "read_image", "read_picture", "write_image"),
     "optimize": ("OptimizeStep", "optimize"),
     "live": ("stylize_frames",),
+    "manifest": ("FileResult",),
     "palette": ("merge",),
     "preview": ("preview",),
     "sheets": ("matrix", "sheet"),

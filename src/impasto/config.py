@@ -128,7 +128,7 @@ class TrainConfig:
     minutes: float | None = None
     """Length of training by the clock, its steps alone; such a run cannot be repeated to the bit."""
     batch_size: tuple[int, ...] = (8, 8, 4)
-    """Photos a step; several values go with several image sizes."""
+    """Photos a step, of all processes together; several values go with several image sizes."""
     image_size: tuple[int, ...] = (128, 128, 192)
     """Side of the square crops, in pixels; several are used one after another for equal shares of the run."""
     style_size: tuple[int, ...] = (320, 512, 820)
@@ -240,15 +240,15 @@ class OptimizeConfig:
     """Everything that decides an optimised picture; it is stored in the picture's file."""
 
     photo: Path
-    """Photograph to paint."""
-    paintings: tuple[str, ...]
+    """Photograph or video to paint."""
+    paintings: Annotated[tuple[str, ...], Parameter(alias="--style")]
     """Pictures whose styles are used; with weight and masks: a.jpg:0.7@photo-mask.png@painting-mask.png."""
     _: KW_ONLY
     output: Annotated[Path, Parameter(alias="-o")]
-    """Picture to write."""
+    """Picture or video to write."""
 
     size: int = 512
-    """Long side of the picture, in pixels."""
+    """Long side of the picture, in pixels; a smaller video keeps its own size."""
     min_size: int = 128
     """Least long side: painting begins with the first of the sizes that grow to `size` by the square root of two."""
     first_iterations: int = 300
@@ -421,8 +421,6 @@ class ClipConfig:
     """Where in a video to end, in seconds."""
     preview: float | None = None
     """Paint only this many seconds of a video from its start."""
-    resume: bool = True
-    """Continue what an interrupted run of the same command has finished of a video; otherwise start afresh."""
 
     def __post_init__(self) -> None:
         """Check every value; raises ValueError."""
@@ -438,6 +436,54 @@ class ClipConfig:
         """Second at which to end."""
         ends = [end for end in (self.end, self.preview and self.start + self.preview) if end]
         return min(ends, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmConfig(ClipConfig):
+    """What a video asks for beyond a photo where it is painted by optimisation."""
+
+    frame_iterations: int = 40
+    """Of a video: iterations at each size of a frame that is led by the last painting; others have those of a photo."""
+    passes: int = 1
+    """Of a video: how often all its frames are gone through, forwards and backwards in turn."""
+    quality: int | None = None
+    """Of a video, 1 to 100."""
+
+    def __post_init__(self) -> None:
+        """Check every value; raises ValueError."""
+        super().__post_init__()
+        check_range(self, 1, 1 << 20, "frame_iterations")
+        check_range(self, 1, 100, "passes", "quality")
+        if self.passes > 1 and not self.steady:
+            raise ValueError(f"passes is {self.passes}, which needs a steady above 0; with 0 no frame knows another")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """What folders ask for beyond a photo."""
+
+    include: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    """Of folders, what to paint: patterns as '*.jpg' or 'raw/**'; all pictures and videos unless given."""
+    exclude: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    """Of folders, what to leave out: patterns of files or folders in them."""
+    workers: int | None = None
+    """Of folders, how many pictures to paint at a time; one a processor unless given, fewer where memory is short."""
+    cluster: str | None = None
+    """Of folders: paint on Ray, auto for this machine or the cluster that it is in, or by a cluster's address."""
+    retry_failed: Annotated[bool, Parameter(negative="")] = False
+    """Of folders: paint what failed before once more."""
+    max_errors: int | None = None
+    """Of folders: stop once so many files have failed."""
+
+    def __post_init__(self) -> None:
+        """Check every value; raises ValueError."""
+        check_range(self, 1, 1 << 16, "workers")
+        check_range(self, 1, 1e12, "max_errors")
+        for name in ("include", "exclude"):
+            if not all(getattr(self, name)):
+                raise ValueError(f"{name} has an empty pattern; leave it out")
+        if self.cluster == "":
+            raise ValueError("cluster is empty; it must be auto or an address")
 
 
 def to_json(config: Any) -> dict[str, Any]:

@@ -69,3 +69,11 @@ def container_memory() -> list[float]:
             most = float((folder / limit).read_text())
             found.append(most - float((folder / used).read_text()))
     return found
+
+
+def total_memory() -> float:
+    """Bytes of this machine's memory, where the system tells; else 8 GB."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):  # another system
+        return 8e9

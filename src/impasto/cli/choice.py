@@ -55,8 +55,8 @@ class Choice:
             return self.styles[0]
         return [(style, read_mask(mask)) for style, mask in zip(self.styles, self.masks, strict=True)]
 
-    def recipe(self, photo: Path, mask: Path | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """How a picture is made, by the names of its files."""
+    def recipe(self, photo: Path | None, mask: Path | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """How a picture is made, by the names of its files; of no photo yet, for `recipes.of_photo`."""
         from impasto.recipes import make_recipe
 
         told: dict[str, Any]
@@ -65,8 +65,8 @@ class Choice:
             told = {"regions": [{**tell(style), "mask": own.name} for style, own in pairs]}
         else:
             told = tell(self.styles[0])
-        named = {"photo": photo.name, **told, "mask": mask.name if mask else None}
-        return make_recipe("stylize", {**named, **settings}, [photo, *self.files, *([mask] if mask else [])])
+        named = {**({"photo": photo.name} if photo else {}), **told, "mask": mask.name if mask else None}
+        return make_recipe("stylize", {**named, **settings}, [*filter(None, (photo, *self.files, mask))])
 
 
 def files_of(style: "Style") -> list[Path]:

@@ -12,12 +12,13 @@ from cyclopts import Parameter
 
 import impasto
 from impasto.cli.app import Device, Engine, Flag, Precision, app
+from impasto.cli.batch import is_batch, paint_batch
 from impasto.cli.choice import Choice
-from impasto.cli.clips import check_target, is_clip, paint_clip
+from impasto.cli.clips import check_target, paint_clip
 from impasto.cli.console import printable, tell
 from impasto.cli.outputs import STREAM, protect
 from impasto.cli.outputs import plan as plan_jobs
-from impasto.config import ClipConfig
+from impasto.config import BatchConfig, ClipConfig
 from impasto.errors import ImpastoError
 from impasto.memory import Gigabytes
 
@@ -28,16 +29,16 @@ if TYPE_CHECKING:
     from impasto.large import Plan
 
 Colors = Literal["style", "luma", "match", "histogram"]
-AS_USUAL = ClipConfig()
+AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
 DEEP = (".png", ".tif", ".tiff")
 """Suffixes of outputs that keep the 16 bits of a photo."""
 
 
 @app.command(usage="Usage: impasto stylize INPUT... --style STYLE [OPTIONS]")
 def stylize(
-    *inputs: Path,
+    *inputs: str,
     style: str,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
     strength: float | None = None,
     stroke: float | None = None,
     colors: Colors = "style",
@@ -52,18 +53,23 @@ def stylize(
     plan: Flag = False,
     json: Flag = False,
     clip: Annotated[ClipConfig, Parameter(name="*")] = AS_USUAL,
+    resume: bool = True,
+    batch: Annotated[BatchConfig, Parameter(name="*")] = AS_THEY_ARE,
 ) -> int:
-    """Paint photographs and videos in a style.
+    """Paint photographs and videos in a style, one or folders of them.
 
     Parameters
     ----------
     inputs
-        Photographs and videos; - is a photograph on standard input.
+        Photographs and videos; - is a photograph on standard input. Folders, which are painted with all that is in
+        them, quoted patterns ('photos/**/*.jpg') and addresses (s3://bucket/photos).
     style
         Name of a built-in style (impasto styles lists them), a style file, or any painting (painting.jpg); a blend of
         several (candy:0.7,udnie:0.3, or a.jpg:0.6,b.jpg:0.4); or several with masks, a.jpg@left.png,b.jpg@right.png.
     output
-        File, or existing folder; <stem>-<style>.<ext> beside the input unless given; - is standard output, a PNG.
+        File, or existing folder; <stem>-<style>.<ext> beside the input unless given; - is standard output, a PNG. Of
+        folders a folder or address, where the same folders are made; run again, only what is left or has changed is
+        painted.
     strength
         0 is the photo, 1 the painting; what the style recommends unless given.
     stroke
@@ -78,7 +84,7 @@ def stylize(
     quality
         Of JPEG, WebP, AVIF or a video, 1 to 100.
     engine
-        What paints after a painting: rows, adain or wct; the best that there is unless given.
+        What paints after a painting: hourglass, rows, adain or wct; the best that there is unless given.
     device
         Where to run; auto is the CPU, gpu needs a GPU that PyTorch or OpenVINO can use.
     precision
@@ -93,10 +99,16 @@ def stylize(
         Print one JSON object an output.
     clip
         What a video asks for beyond a photo.
+    resume
+        Continue what an interrupted run of the same command has finished of a video or of folders; otherwise start
+        afresh.
+    batch
+        What folders ask for beyond a photo.
 
     """
     from impasto.images import read_mask
     from impasto.recipes import with_recipe
+    from impasto.sources import is_clip
     from impasto.stylize import check, check_stroke, limit_of, plans_of
 
     if quality is not None and not 1 <= quality <= 100:
@@ -106,15 +118,20 @@ def stylize(
     choice = Choice.parse(style, engine)
     for loaded in choice.styles:
         check_stroke(stroke, loaded)
-    jobs = plan_jobs(inputs, output, choice.name, json=json)
+    settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
+    if is_batch(inputs, output, batch):
+        if plan or limit.given:
+            raise ValueError("--memory, --tile and --plan are for photos that are named, not for folders")
+        told = settings | {"device": device, "precision": precision}
+        return paint_batch(inputs, output, choice, mask, told, quality, batch, clip, resume=resume, as_json=json)
+    jobs = plan_jobs([Path(text) for text in inputs], Path(output) if output else None, choice.name, json=json)
     protect(jobs, *inputs, mask, *choice.files)
-    clips = {job.source for job in jobs if is_clip(job.source)}
+    clips = {job.source for job in jobs if is_clip(str(job.source))}
     for job in jobs:
         if job.source in clips:
             check_target(job.target, clip, quality)
     soft_mask = read_mask(mask) if mask is not None else None
     runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
-    settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
     options, paint = settings | {"mask": soft_mask}, choice.paint
     settings |= {"device": device, "precision": precision}
     failures = 0
@@ -123,7 +140,8 @@ def stylize(
         try:
             if job.source in clips:
                 given = options | {"device": device, "precision": precision}
-                if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, quality, as_json=json):
+                given |= {"quality": quality, "resume": resume}
+                if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
             picture = read_source(job.source, deep=job.target.suffix.lower() in DEEP)
