@@ -2,7 +2,8 @@
 
 ``batch``: photos of 1 megapixel from folder to folder, against one after another on one processor; killed twice on the
 way and run again, every painting once and the same. ``ray``: the same folder on Ray, begun for it on this machine,
-against this program's own processes. Nothing else should run on the machine.
+against this program's own processes. ``tiles`` and ``poster``: pictures of any size
+(see large.py). Nothing else should run on the machine.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from impasto.images import read_image, read_picture, resize, write_image
 from impasto.manifest import NAME
 from impasto.runtimes import processors, share_processors
 from impasto.styles import Style, find_style, read_style
+from large import MEMORY, poster, tiles
 from speed import machine, ran
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -43,6 +45,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="photos")
     parser.add_argument("--side", type=int, default=1000, help="of a photo, in pixels")
     parser.add_argument("--workers", type=int, default=processors(), help="pictures at a time")
+    parser.add_argument("--photo", type=Path, default=EXAMPLES / "raccoon.jpg", help="of tiles and poster: is enlarged")
+    parser.add_argument("--share", type=float, default=1.0, help="of tiles' and poster's sides, to try them quickly")
+    parser.add_argument("--memory", type=float, default=MEMORY, help="gigabytes that tiles and poster may use")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
@@ -163,7 +168,7 @@ def ray(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return results
 
 
-MEASUREMENTS = {"batch": batch, "ray": ray}
+MEASUREMENTS = {"batch": batch, "ray": ray, "tiles": tiles, "poster": poster}
 
 if __name__ == "__main__":
     main()

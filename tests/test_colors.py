@@ -350,3 +350,42 @@ def test_an_amount_outside_its_range_is_refused(amount: float) -> None:
 def test_a_mask_of_another_size_or_type_is_refused(mask: Any) -> None:
     with pytest.raises(ValueError, match=r"amount is a mask of .*uint8 \(8, 9\)"):
         blend(constant(1, 2, 3), constant(1, 2, 3), mask)
+
+
+# ------------------------------------------------------------------------------------------------------------ 16 bits
+
+
+@pytest.mark.parametrize("mode", COLORS)
+def test_sixteen_bits_are_coloured_as_eight(mode: str) -> None:
+    rng = np.random.default_rng(5)
+    photo, painted = (rng.integers(0, 256, (40, 50, 3), np.uint8) // 2 + 60 for _ in range(2))
+    eight = keep_colors(painted, photo, mode)
+    deep = [picture.astype(np.uint16) * 257 for picture in (painted, photo)]
+    sixteen = keep_colors(deep[0], deep[1], mode)  # type: ignore[arg-type]
+    assert sixteen.dtype == np.uint16
+    assert np.abs(sixteen / 257 - eight).max() <= (1.6 if mode != "histogram" else 0)
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+@pytest.mark.parametrize("mode", COLORS)
+def test_in_place_is_the_same(mode: str, depth: type[np.unsignedinteger[Any]]) -> None:
+    rng = np.random.default_rng(6)
+    top = np.iinfo(depth).max
+    photo, painted = (rng.integers(0, top + 1, (70, 1200, 3)).astype(depth) for _ in range(2))
+    apart = keep_colors(painted, photo, mode).copy()
+    assert keep_colors(painted, photo, mode, in_place=True) is painted
+    np.testing.assert_array_equal(painted, apart)
+
+
+def test_sixteen_bits_are_blended() -> None:
+    rng = np.random.default_rng(7)
+    photo, painted = (rng.integers(0, 65536, (30, 40, 3)).astype(np.uint16) for _ in range(2))
+    mask = np.zeros((30, 40), np.uint8)
+    mask[:, 20:30], mask[:, 30:] = 128, 255
+    mixed = blend(painted, photo, mask)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(mixed[:, :20], photo[:, :20])
+    np.testing.assert_array_equal(mixed[:, 30:], painted[:, 30:])
+    expected = photo[:, 20:30] + (painted[:, 20:30].astype(float) - photo[:, 20:30]) * 128 / 255
+    assert np.abs(mixed[:, 20:30] - expected).max() <= 0.51
+    half = blend(painted, photo, 0.25)  # type: ignore[arg-type]
+    assert np.abs(half - (0.25 * painted + 0.75 * photo)).max() <= 0.51

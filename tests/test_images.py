@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from impasto import decoding, images
+from impasto.decoding import is_srgb, srgb_profile
 from impasto.errors import ImageError, MissingExtraError
 from impasto.images import (
     READ_SUFFIXES,
@@ -915,9 +916,9 @@ def test_a_16_bit_png_reads_back() -> None:
     assert Image.open(io.BytesIO(stream.getvalue())).info["srgb"] == 0
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif", "tiff"])
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
 def test_16_bits_in_another_format(kind: str) -> None:
-    with pytest.raises(ValueError, match=f"image must be uint8 for {kind}.*only png holds 16 bits"):
+    with pytest.raises(ValueError, match=f"image must be uint8 for {kind}.*only png and tiff hold 16 bits"):
         write_image(io.BytesIO(), smooth().astype(np.uint16), format=kind)
 
 
@@ -960,8 +961,8 @@ def test_sizes_that_cannot_be() -> None:
         fit(smooth(), 0)
     with pytest.raises(ValueError, match="size must be at least"):
         resize(smooth(), (0, 5))
-    with pytest.raises(ValueError, match="image must be uint8"):
-        resize(smooth().astype(np.uint16), (5, 5))  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="pixels must be uint8 or uint16"):
+        resize(smooth().astype(np.float32), (5, 5))  # type: ignore[type-var]
 
 
 def test_shrinking_while_decoding_keeps_the_shorter_side() -> None:
@@ -1040,3 +1041,109 @@ def test_a_mask_drawn_in_alpha(tmp_path: Path) -> None:
     Image.fromarray(mask, "LA").save(tmp_path / "mask.png")
     expected = np.repeat([[0, 0, 0, 100, 100, 100]], 4, 0)
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), expected)
+
+
+# ----------------------------------------------------------------------------------------------------- 16 bits, read
+
+
+def deep_noise(height: int = 23, width: int = 17) -> npt.NDArray[np.uint16]:
+    return np.random.default_rng(4).integers(0, 65536, (height, width, 3), dtype=np.uint16)
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_16_bits_go_out_and_come_back(kind: str, alpha: bool) -> None:
+    stream = io.BytesIO()
+    exif = camera_exif().tobytes()
+    picture = Picture(deep_noise(), ramp(23, 17) if alpha else None, exif, 300)  # type: ignore[arg-type]
+    write_image(stream, picture, format=kind)
+    back = read_picture(stream.getvalue(), deep=True)
+    assert back.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(back.pixels, picture.pixels)
+    assert (back.alpha is None) != alpha
+    assert back.alpha is None or (back.alpha == picture.alpha).all()
+    assert back.dpi == pytest.approx(300, abs=0.01)
+    tags = Image.Exif()
+    tags.load(back.exif)
+    assert tags.get(0x010F) == camera_exif().get(0x010F)
+    assert read_picture(stream.getvalue()).pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("deep", [False, True])
+def test_every_orientation_at_both_depths(orientation: int, deep: bool) -> None:
+    """As Pillow turns it, band by band."""
+    stored = deep_noise()
+    stream, tags = io.BytesIO(), Image.Exif()
+    write_image(stream, stored, format="png")
+    plain = Image.open(io.BytesIO(stream.getvalue()))
+    eight, tags[0x0112] = io.BytesIO(), orientation
+    plain.save(eight, "png", exif=tags)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(eight)))
+    got = read_picture(with_orientation(stream.getvalue(), orientation), deep=deep).pixels
+    assert got.dtype == (np.uint16 if deep else np.uint8)
+    np.testing.assert_array_equal(got >> 8 if deep else got, expected)
+
+
+def with_orientation(png: bytes, orientation: int) -> bytes:
+    """A PNG with an EXIF chunk, after its header."""
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    data = tags.tobytes().removeprefix(b"Exif\0\0")
+    body = b"eXIf" + data
+    chunk = struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:33] + chunk + png[33:]
+
+
+def test_a_picture_is_read_by_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "_BAND", 50)
+    stream = io.BytesIO()
+    write_image(stream, Picture(deep_noise(), ramp(23, 17)), format="tiff")  # type: ignore[arg-type]
+    back = read_picture(stream.getvalue(), deep=True)
+    np.testing.assert_array_equal(back.pixels, deep_noise())
+    np.testing.assert_array_equal(back.alpha, ramp(23, 17))
+
+
+def test_eight_bits_stay_eight(tmp_path: Path) -> None:
+    for name in ("a.png", "a.tif", "a.jpg"):
+        write_image(tmp_path / name, smooth())
+        assert read_picture(tmp_path / name, deep=True).pixels.dtype == np.uint8
+
+
+def test_16_bits_of_another_profile_are_converted_in_eight() -> None:
+    """Littlecms, as Pillow has it, converts no more."""
+    stream = io.BytesIO()
+    write_image(stream, deep_noise(), format="tiff")
+    assert read_picture(stream.getvalue(), deep=True).pixels.dtype == np.uint16
+    assert srgb_profile() in stream.getvalue()
+    wide = stream.getvalue().replace(srgb_profile(), b"\0" * len(srgb_profile()))
+    with pytest.warns(UserWarning, match="the embedded colour profile is broken"):
+        assert read_picture(wide, deep=True).pixels.dtype == np.uint8
+    assert is_srgb(None)
+    assert not is_srgb(b"broken")
+
+
+def test_a_cut_16_bit_file_is_one_error() -> None:
+    stream = io.BytesIO()
+    write_image(stream, deep_noise(200, 200), format="png")
+    for cut in (50, 1000, 100_000):
+        with pytest.raises(ImageError, match="cannot read the picture: its data is broken or cut off"):
+            read_picture(stream.getvalue()[:cut], deep=True)
+
+
+def test_16_bits_are_resized_finely_and_by_alpha() -> None:
+    ramped = np.broadcast_to(np.linspace(0, 65535, 64)[None, :, None], (40, 64, 3)).astype(np.uint16)
+    half = resize(Picture(ramped), (20, 32)).pixels  # type: ignore[arg-type]
+    assert half.dtype == np.uint16
+    np.testing.assert_allclose(half[:, 2:-2], resize_exactly(ramped)[:, 2:-2], atol=40)
+    alpha = np.zeros((40, 64), np.uint8)
+    alpha[:, 32:] = 255
+    colours = np.where(alpha[..., None] > 0, 1000, 60_000).astype(np.uint16).repeat(3, 2)
+    small = resize(Picture(colours, alpha), (20, 32))  # type: ignore[arg-type]
+    assert small.alpha is not None
+    assert small.pixels[:, 17:].max() < 1100  # nothing of what is transparent
+
+
+def resize_exactly(values: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+    exact: npt.NDArray[np.float64] = values.reshape(20, 2, 32, 2, 3).mean((1, 3), dtype=np.float64)
+    return exact

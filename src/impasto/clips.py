@@ -23,6 +23,7 @@ from impasto.files import check_write
 from impasto.flow import STEADY, Change, Motion, Steadier, check_steady
 from impasto.hdr import is_hdr
 from impasto.images import resize
+from impasto.large import WHOLE
 from impasto.parts import Coder, Parts, folder_of, join
 from impasto.styles import Style, chosen, load_style
 from impasto.stylize import check, check_stroke, resize_mask, stylize
@@ -107,7 +108,7 @@ def paint_video(
 
     def painter(frame: Pixels) -> Pixels:
         how: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "mask": mask}
-        return stylize(frame, whole, **how, device=device, precision=precision)
+        return stylize(frame, whole, **how, device=device, precision=precision, tile=WHOLE.tile)
 
     runtime = loaded[0][0].runtime(device, precision)
     job = {

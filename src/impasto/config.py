@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from cyclopts import Parameter
 
+from impasto.memory import Gigabytes
+
 
 def check_choices(config: Any) -> None:
     """Raise a ValueError for the first field of a dataclass whose `Literal` type does not allow its value."""
@@ -295,8 +297,8 @@ class OptimizeConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the loss network's arithmetic; auto is bfloat16 where the hardware has it."""
 
-    memory: float | None = None
-    """Gigabytes to use at most, half of what is free unless given: larger pictures go by tiles."""
+    memory: Gigabytes | float | None = None
+    """Memory to use at most, as 4GB or 600MB, half of what is free unless given: larger pictures go by tiles."""
     resume: bool = True
     """Continue from the state that an interrupted run left beside the output; otherwise start afresh."""
     save_every: int = 0

@@ -110,14 +110,32 @@ def _transformed(image: Image.Image, space: ImageCms.ImageCmsProfile) -> Image.I
         ImageCms.Intent.RELATIVE_COLORIMETRIC,
         ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
-    if image.mode == "RGB":  # most profiles are sRGB under some name: try 4096 colours before millions of pixels
-        probe = _probe()
-        changed = np.asarray(ImageCms.applyTransform(probe, transform), np.int16) - np.asarray(probe, np.int16)
-        if np.abs(changed).max() <= 2:
-            return image
+    if image.mode == "RGB" and _keeps(transform):
+        return image
     converted = ImageCms.applyTransform(image, transform)
     assert converted is not None  # noqa: S101 (None is for in-place conversion)
     return converted
+
+
+def _keeps(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether a conversion changes nothing to speak of, by 4096 colours: most profiles are sRGB under some name."""
+    from PIL import ImageCms
+
+    probe = _probe()
+    changed = np.asarray(ImageCms.applyTransform(probe, transform), np.int16) - np.asarray(probe, np.int16)
+    return bool(np.abs(changed).max() <= 2)
+
+
+def is_srgb(profile: bytes | None) -> bool:
+    """Whether colours with this profile are sRGB's, as those without one are taken for; a broken one is none."""
+    if not profile or profile == srgb_profile():
+        return True
+    from PIL import ImageCms
+
+    try:
+        return _keeps(ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), "RGB", "RGB"))
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return False
 
 
 @lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ import io
 import math
 import re
 import struct
+import sys
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +24,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from impasto.decoding import read_exif, split_alpha, srgb_profile, to_srgb
+from impasto.decoding import EXIF_IFD, GPS_IFD, is_srgb, read_exif, split_alpha, srgb_profile, to_srgb
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.files import atomic_write, check_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL import ImageFile
 
@@ -75,15 +76,21 @@ _ENCODERS: dict[str, dict[str, Any]] = {
 }
 _MAX_WRITTEN_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# Of an upright picture's array, the view that has the pixels where the file has them.
+_TURNS: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
+    2: lambda upright: upright[:, ::-1],
+    3: lambda upright: upright[::-1, ::-1],
+    4: lambda upright: upright[::-1],
+    5: lambda upright: upright.swapaxes(0, 1),
+    6: lambda upright: np.rot90(upright, 1),
+    7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
+    8: lambda upright: np.rot90(upright, -1),
 }
+
+_BAND = 1 << 22
+"""Pixels that are copied at once."""
+_OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+"""Of bytes in a raw mode of Pillow's, big, little and native endian, the opposite one."""
 
 _READ_REMEDIES = {
     errno.ENOENT: "there is no such file; check the path",
@@ -113,7 +120,7 @@ class Picture:
     """
 
     pixels: Pixels
-    """uint8 (height, width, 3), RGB, sRGB, not multiplied by alpha; uint16 for writing a 16-bit PNG."""
+    """uint8 (height, width, 3), RGB, sRGB, not multiplied by alpha; uint16 where 16 bits were asked for."""
     alpha: Pixels | None = None
     """uint8 (height, width), 255 is opaque; None where every pixel is."""
     exif: bytes = b""
@@ -158,6 +165,7 @@ def read_picture(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     max_side: int = DEFAULT_MAX_SIDE,
     shrink_to: int | None = None,
+    deep: bool = False,
 ) -> Picture:
     """Read JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF (first frame) or, with the extra ``heif``, HEIC.
 
@@ -171,6 +179,7 @@ def read_picture(
         max_side: Refuse a picture that is wider or higher than this many pixels.
         shrink_to: Where the shorter side is going to be this small anyway, a JPEG may be decoded at 1/2, 1/4 or 1/8 of
             its size (not below this), several times as fast. Other formats are read in full.
+        deep: Keep the 16 bits of colours in a PNG or TIFF as uint16 pixels, where they are sRGB's. Alpha has 8.
 
     Raises:
         ImageError: The file is missing, unreadable, empty, broken, cut off, too large or not a picture.
@@ -184,8 +193,13 @@ def read_picture(
         if shrink_to and kind == "JPEG":
             image.draft(None, (shrink_to, shrink_to))
             image.info.pop("dpi", None)  # says nothing about a reduced picture
+        low = _open_low(stream, kind, image) if deep else None
+        if low is not None:
+            low.load()
+            stream.seek(0)
+            image = _open(stream, kind)
         image.load()
-        return _to_picture(image, name)
+        return _to_picture(image, low, name)
 
 
 def image_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
@@ -256,17 +270,58 @@ def _check_size(size: tuple[int, int], max_pixels: int, max_side: int) -> None:
         )
 
 
-def _to_picture(image: Image.Image, name: str) -> Picture:
-    """Turn a loaded image of any mode into 8-bit sRGB, upright."""
+def _to_picture(image: Image.Image, low: Image.Image | None, name: str) -> Picture:
+    """Turn a loaded image of any mode into sRGB, upright: 8 bits, or 16 with what has the pixels' lower bytes."""
     orientation, exif = read_exif(image)
     color, alpha = split_alpha(image)
-    color = to_srgb(color, image.info.get("icc_profile"), name)
-    if (turn := _TURNS.get(orientation)) is not None:  # flipping left and right is number 0
-        color = color.transpose(turn)
-        alpha = alpha and alpha.transpose(turn)
+    dpi = _to_dpi(image.info.get("dpi"))
+    if low is None:
+        color = to_srgb(color, image.info.get("icc_profile"), name)
     if alpha and alpha.getextrema() == (255, 255):
         alpha = None
-    return Picture(np.array(color), None if alpha is None else np.array(alpha), exif, _to_dpi(image.info.get("dpi")))
+    turn = _TURNS.get(orientation, lambda upright: upright)
+    pixels = _upright([color] if low is None else [color, low.convert("RGB")], turn)
+    return Picture(pixels, None if alpha is None else _upright([alpha], turn), exif, dpi)
+
+
+def _upright(layers: list[Image.Image], turn: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Array of an image, or of one of upper and one of lower bytes, turned; a band of rows at a time.
+
+    Pillow's pixels take four bytes each, and NumPy's way to them makes two copies more.
+    """
+    width, height = layers[0].size
+    turned = turn(np.empty((height, width, 0), bool)).shape[:2]
+    shape = turned if layers[0].mode == "L" else (*turned, 3)
+    made: npt.NDArray[Any] = np.empty(shape, np.uint8 if len(layers) == 1 else np.uint16)
+    stored = turn(made)
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        box = (0, top, width, min(height, top + rows))
+        bands = [np.asarray(layer.crop(box)) for layer in layers]
+        stored[top : box[3]] = bands[0] if len(bands) == 1 else bands[0] * np.uint16(256) + bands[1]
+    return made
+
+
+def _open_low(stream: BinaryIO, kind: str, image: ImageFile.ImageFile) -> ImageFile.ImageFile | None:
+    """Return the same picture so opened that its pixels are the lower bytes of 16-bit ones; None where there are none.
+
+    Pillow has no 16-bit colour: it keeps the upper byte of each value, by the order of bytes that a raw mode states.
+    The other order's raw mode keeps the lower byte.
+    """
+    if kind not in ("PNG", "TIFF") or image.mode not in ("RGB", "RGBA") or "transparency" in image.info:
+        return None
+    if not is_srgb(image.info.get("icc_profile")):
+        return None
+    stream.seek(0)
+    low = _open(stream, kind)
+    for place, tile in enumerate(low.tile):
+        args = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        order = _OTHER_ORDER.get(str(args[0])[-1:])
+        if not str(args[0]).startswith(("RGB;16", "RGBA;16", "RGBX;16")) or order is None:
+            return None
+        swapped = (str(args[0])[:-1] + order, *args[1:])
+        low.tile[place] = tile._replace(args=swapped if isinstance(tile.args, tuple) else swapped[0])
+    return low if low.tile else None
 
 
 def _to_dpi(value: object) -> float | None:
@@ -291,7 +346,7 @@ def write_image(
     """Write a picture as JPEG, PNG, WebP, AVIF or TIFF, tagged as sRGB, with what a `Picture` carries.
 
     A file appears under its name when it is complete or not at all. Alpha goes where the format has it; a JPEG is
-    composited over white. uint16 pixels make a 16-bit PNG.
+    composited over white. uint16 pixels make a 16-bit PNG or TIFF.
 
     Args:
         target: A path, or a binary stream, which gets all bytes in one call of ``write``.
@@ -301,7 +356,7 @@ def write_image(
 
     Raises:
         ImageError: The suffix is unknown, the picture too large for the format, or the file cannot be written.
-        ValueError: An argument is wrong: an unknown ``format``, none for a stream, uint16 for anything but PNG.
+        ValueError: An argument is wrong: an unknown ``format``, none for a stream, uint16 for a format without.
 
     """
     picture = image if isinstance(image, Picture) else Picture(image)  # type: ignore[arg-type]  # uint16 is allowed here
@@ -346,9 +401,9 @@ def _encode(picture: Picture, kind: str, quality: int | None, name: str) -> byte
     height, width, _ = picture.pixels.shape
     _check_side(kind, height, width, name)
     if picture.pixels.dtype == np.uint16:
-        if kind != "png":
-            raise ValueError(f"image must be uint8 for {kind}, got uint16; only png holds 16 bits")
-        return _encode_png_16(picture)
+        if kind not in ("png", "tiff"):
+            raise ValueError(f"image must be uint8 for {kind}, got uint16; only png and tiff hold 16 bits")
+        return _encode_png_16(picture) if kind == "png" else _encode_tiff_16(picture)
     stream = io.BytesIO()
     try:
         _to_pillow(picture, opaque=kind == "jpeg").save(stream, kind, **_save_options(picture, kind, quality))
@@ -412,6 +467,33 @@ def _encode_png_16(picture: Picture) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
+def _encode_tiff_16(picture: Picture) -> bytes:
+    """Encode uint16 RGB or RGBA as a TIFF of 16 bits a channel; Pillow, which cannot, writes its directory."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    height, width, _ = picture.pixels.shape
+    alpha = () if picture.alpha is None else (picture.alpha * np.uint16(257),)
+    values = np.dstack((picture.pixels, *alpha)) if alpha else picture.pixels
+    data = values.astype("<u2", copy=False).tobytes()
+    tags = Image.Exif()
+    if picture.exif:
+        tags.load(picture.exif)
+    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
+    directory.update(dict(tags))
+    directory.update({tag: dict(tags.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD) if tags.get_ifd(tag)})
+    count = values.shape[2]
+    directory.update({256: width, 257: height, 258: (16,) * count, 259: 1, 262: 2, 273: 0, 277: count, 278: height})
+    directory.update({279: len(data), 284: 1, 34675: srgb_profile()})
+    if alpha:
+        directory[338] = 2  # not multiplied into the colours
+    if picture.dpi:
+        directory.update({282: picture.dpi, 283: picture.dpi, 296: 2})  # pixels an inch
+    stream = io.BytesIO()
+    directory.save(stream)
+    stream.write(data)
+    return stream.getvalue()
+
+
 def _remedy(error: Exception, remedies: dict[int, str]) -> str | None:
     """Return what the operating system refused and what to do; None where the error is not the system's."""
     if not isinstance(error, OSError) or error.errno is None:
@@ -432,7 +514,14 @@ def resize(image: ImageT, size: tuple[int, int]) -> ImageT:
     if height < 1 or width < 1:
         raise ValueError(f"size must be at least (1, 1), got {size}")
     picture = image if isinstance(image, Picture) else Picture(image)
-    _check_array(picture.pixels, "image")
+    _check_array(picture.pixels, "image", (np.uint8, np.uint16))
+    if picture.pixels.dtype == np.uint16:
+        made = _resize_deep(picture, size)
+        return (
+            replace(image, pixels=made.pixels, alpha=made.alpha, dpi=None)
+            if isinstance(image, Picture)
+            else made.pixels
+        )
     # From a factor of 6 on, whole boxes are averaged first and Lanczos does the last 3: four times as fast, and 0.6 of
     # 255 from the full filter in the mean.
     resized = _to_pillow(picture).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -441,6 +530,27 @@ def resize(image: ImageT, size: tuple[int, int]) -> ImageT:
         return pixels
     alpha = np.array(resized.getchannel("A")) if resized.mode == "RGBA" else None
     return replace(image, pixels=pixels, alpha=alpha, dpi=None)
+
+
+def _resize_deep(picture: Picture, size: tuple[int, int]) -> Picture:
+    """See `resize`; of 16 bits, a plane at a time."""
+    height, width = size
+
+    def resized(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        image = Image.fromarray(plane.astype(np.float32))
+        return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+
+    weights: npt.NDArray[Any] = np.ones(1, np.float32)
+    shown, alpha = weights, None
+    if picture.alpha is not None:
+        weights = picture.alpha / np.float32(255)
+        shown = np.maximum(resized(weights), np.float32(1e-3)).astype(np.float32)
+        alpha = np.rint((resized(weights) * 255).clip(0, 255)).astype(np.uint8)
+    made = np.empty((height, width, 3), np.uint16)
+    for channel in range(3):
+        plane = resized(picture.pixels[..., channel] * weights) / shown
+        made[..., channel] = np.rint(plane.clip(0, 65_535))
+    return Picture(made, alpha)  # type: ignore[arg-type]  # uint16 is allowed here
 
 
 def fit(image: ImageT, max_side: int) -> ImageT:
@@ -475,12 +585,12 @@ def check_writable(path: Path, size: tuple[int, int]) -> None:
         raise ImageError(f"cannot write {path}: {_remedy(error, _WRITE_REMEDIES) or error}") from error
 
 
-def to_network(pixels: Pixels) -> Floats:
-    """Turn uint8 (height, width, 3) into contiguous float32 (1, 3, height, width) in [0, 1]."""
-    _check_array(pixels, "pixels")
+def to_network(pixels: DeepPixels) -> Floats:
+    """Turn uint8 or uint16 (height, width, 3) into contiguous float32 (1, 3, height, width) in [0, 1]."""
+    _check_array(pixels, "pixels", (np.uint8, np.uint16))
     planes = np.empty((1, 3, *pixels.shape[:2]), np.float32)
     planes[0] = pixels.transpose(2, 0, 1)
-    planes /= 255
+    planes /= np.iinfo(pixels.dtype).max
     return planes
 
 

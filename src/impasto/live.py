@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from impasto.flow import STEADY, Motion, Steadier
+from impasto.large import WHOLE
 from impasto.styles import Style, chosen, load_style
 from impasto.stylize import check, check_image, check_stroke, paint
 
@@ -63,7 +64,7 @@ def stylize_frames(
     runtime = style.runtime(device, precision)
 
     def painter(frame: Pixels) -> Pixels:
-        return paint(frame, style, runtime, share, stroke, colors, mask)
+        return paint(frame, style, runtime, share, stroke, colors, mask, WHOLE)
 
     return painted(frames, painter, Steadier(steady), Pace(fps, max_side))
 

@@ -22,6 +22,16 @@ CONTROL_GROUPS = (
 """Where Linux tells a container's limit and use of memory."""
 
 
+class Gigabytes(float):
+    """An amount of memory in gigabytes, from a number or a text as 1.5, 1.5GB or 600MB."""
+
+    def __new__(cls, amount: str | float) -> "Gigabytes":
+        """Raises ValueError for a text that is no amount."""
+        text = str(amount).strip().upper()
+        factor = {"MB": 1e-3, "GB": 1.0}.get(text[-2:])
+        return super().__new__(cls, text if factor is None else float(text[:-2]) * factor)
+
+
 def keep_memory() -> bool:
     """Have Linux's C library keep most of what is freed, since the next step takes as much; returns whether it does.
 

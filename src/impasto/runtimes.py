@@ -112,8 +112,8 @@ def share_processors(threads: int) -> None:
 class OpenVINORuntime:
     """A model compiled by OpenVINO, for any size of image at once."""
 
-    def __init__(self, data: bytes, device: str = "CPU", precision: str = "auto") -> None:
-        model = load_model(data, "style")
+    def __init__(self, data: bytes | Model, device: str = "CPU", precision: str = "auto") -> None:
+        model = load_model(data, "style") if isinstance(data, bytes) else data
         hint = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision]}
         hint |= _shared if device == "CPU" else {}
         try:

@@ -13,10 +13,14 @@ from PIL import Image
 from impasto.colors import COLORS, blend, keep_colors
 from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
+from impasto.large import Limit, Plan, Tiler, foretold, make_plan
+from impasto.runtimes import OpenVINORuntime
 from impasto.styles import Style, StyleSpec, chosen, load_style, paintings_in
+from impasto.views import strips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from impasto.images import Floats, Pixels
     from impasto.runtimes import Runtime
@@ -43,6 +47,8 @@ def stylize(
     engine: str | None = None,
     device: str = "auto",
     precision: str = "auto",
+    memory: float | None = None,
+    tile: int | None = None,
 ) -> ImageT:
     """Paint `image`, uint8 (H, W, 3) RGB or a `Picture`, in a style: the same type and size.
 
@@ -53,6 +59,9 @@ def stylize(
     picture, 1 as in the painting itself, 0.05 to 4; None is the size in pixels that comes sharpest; only of a
     palette. `colors`: see `colors.keep_colors`. `mask`: uint8 (h, w), white where it is painted, resized to the
     image. `max_side`: a larger image is first reduced to it, and stays so. `engine`: of paintings, see `load_style`.
+    `memory`: gigabytes that this process may take at most, a quarter of what is free beside what it has unless given; a
+    larger image is painted by tiles that agree. `tile`: side of the tiles in pixels, as large as fits the memory unless
+    given; an image no larger is painted whole.
 
     Raises:
         ValueError: An argument is out of range, or the image or mask is not such an array.
@@ -61,10 +70,11 @@ def stylize(
     """
     check_image(image)
     check(strength, stroke, colors, mask, max_side)
+    limit = limit_of(memory, tile)
     if max_side is not None:
         image = fit(image, max_side)
     if not isinstance(style, (str, Path, Style)):
-        return stylize_regions(image, style, strength, stroke, colors, mask, engine, device, precision)
+        return stylize_regions(image, style, strength, stroke, colors, mask, engine, device, precision, limit)
     if not isinstance(style, Style):
         style = load_style(style, engine=engine)
     style = chosen(style, {})
@@ -72,9 +82,9 @@ def stylize(
     check_stroke(stroke, style)
     runtime = style.runtime(device, precision)
     if isinstance(image, Picture):
-        pixels = paint(image.pixels, style, runtime, strength, stroke, colors, mask)
+        pixels = paint(image.pixels, style, runtime, strength, stroke, colors, mask, limit)
         return dataclasses.replace(image, pixels=pixels)
-    return paint(image, style, runtime, strength, stroke, colors, mask)
+    return paint(image, style, runtime, strength, stroke, colors, mask, limit)
 
 
 def stylize_regions(
@@ -87,6 +97,7 @@ def stylize_regions(
     engine: str | None,
     device: str,
     precision: str,
+    limit: Limit,
 ) -> ImageT:
     """Paint `image` in several styles, each where its mask is, and all of it only where `mask` is."""
     if not regions:
@@ -98,10 +109,9 @@ def stylize_regions(
         style if isinstance(style, Style) else load_style(style, engine=engine if paintings_in(style) else None)
         for style, _ in regions
     ]
-    painted = (
-        stylize(photo, style, strength=strength, stroke=stroke, colors=colors, device=device, precision=precision)
-        for style in styles
-    )
+    how: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "device": device}
+    how |= {"precision": precision, "tile": limit.tile, "memory": limit.memory and limit.memory / 1e9}
+    painted = (stylize(photo, style, **how) for style in styles)
     masks = [resize_mask(own, photo.shape[:2]) for _, own in regions]
     pixels = compose(photo, painted, masks)
     if mask is not None:
@@ -110,22 +120,28 @@ def stylize_regions(
 
 
 def compose(photo: Pixels, painted: Iterable[Pixels], masks: Sequence[Pixels]) -> Pixels:
-    """Painted versions of uint8 (H, W, 3), each by its mask (H, W): overlapping ones share, what is left is photo."""
-    total = np.maximum(np.sum(masks, 0, dtype=np.float32), 255)
-    mixed = photo.astype(np.float32)
-    for one, mask in zip(painted, masks, strict=True):
-        mixed += (mask / total)[..., None] * np.subtract(one, photo, dtype=np.float32)
-    rounded: Pixels = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
-    return rounded
+    """Painted versions of a photo, each by its mask (H, W): overlapping ones share, what is left is photo.
+
+    The first one's memory is the result's.
+    """
+    pictures = [*painted]
+    for rows in strips(photo):
+        total = np.maximum(np.sum([mask[rows] for mask in masks], 0, dtype=np.float32), 255)
+        mixed = photo[rows].astype(np.float32)
+        for one, mask in zip(pictures, masks, strict=True):
+            mixed += (mask[rows] / total)[..., None] * np.subtract(one[rows], photo[rows], dtype=np.float32)
+        pictures[0][rows] = np.clip(mixed + 0.5, 0, np.iinfo(photo.dtype).max)
+    return pictures[0]
 
 
 def check_image(image: object) -> None:
-    """Raise a ValueError for what is neither uint8 (H, W, 3) nor a `Picture` of that."""
+    """Raise a ValueError for what is neither uint8 or uint16 (H, W, 3) nor a `Picture` of that."""
     pixels = image.pixels if isinstance(image, Picture) else image
     if not isinstance(pixels, np.ndarray):
         raise ValueError(f"image is a {type(image).__name__}; it must be a Picture or uint8 (height, width, 3)")  # noqa: TRY004
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ValueError(f"image is {pixels.dtype} {pixels.shape}; it must be uint8 (height, width, 3), RGB, not empty")
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        told = f"{pixels.dtype} {pixels.shape}"
+        raise ValueError(f"image is {told}; it must be uint8 (or uint16) (height, width, 3), RGB, not empty")
 
 
 def check(strength: float | None, stroke: float | None, colors: str, mask: Pixels | None, max_side: int | None) -> None:
@@ -144,6 +160,15 @@ def check(strength: float | None, stroke: float | None, colors: str, mask: Pixel
         raise ValueError(f"max_side is {max_side}; it must be at least 1 pixel")
 
 
+def limit_of(memory: float | None, tile: int | None) -> Limit:
+    """What painting may take; raises a ValueError for what is no memory, or no tile."""
+    if memory is not None and not 0 < memory < math.inf:
+        raise ValueError(f"memory is {memory}; it must be more than 0, in gigabytes")
+    if tile is not None and tile < 1:
+        raise ValueError(f"tile is {tile}; it must be at least 1 pixel")
+    return Limit(memory=None if memory is None else memory * 1e9, tile=tile)
+
+
 def check_stroke(stroke: float | None, style: Style) -> None:
     """Raise a StyleError where a size of strokes is asked of a style that has only one."""
     if stroke is not None and not style.spec.rows:
@@ -160,38 +185,90 @@ def paint(
     stroke: float | None,
     colors: str,
     mask: Pixels | None,
+    limit: Limit,
 ) -> Pixels:
     """Painted version of uint8 (H, W, 3), with its colours, strength and mask."""
     if strength == 0:
         return photo.copy()
+    canvas, *rows = asked(style, strength, stroke, photo.shape[:2])
+    painted = keep_colors(run(photo, canvas, style, runtime, rows, strength, limit), photo, colors, in_place=True)
     if style.spec.rows:
-        painted = keep_colors(run_palette(photo, style, runtime, strength, stroke), photo, colors)
         strength = 1.0  # it is in the painting
-    else:
-        painted = keep_colors(run(photo, runtime, style.spec), photo, colors)
     if mask is None:
-        return painted if strength == 1 else blend(painted, photo, strength)
+        return painted if strength == 1 else blend(painted, photo, strength, in_place=True)
     mask = resize_mask(mask, photo.shape[:2])
-    return blend(painted, photo, np.rint(mask * np.float32(strength)).astype(np.uint8))
+    if strength < 1:
+        mask = np.rint(np.arange(256) * np.float32(strength)).astype(np.uint8)[mask]
+    return blend(painted, photo, mask, in_place=True)
 
 
-def run_palette(photo: Pixels, style: Style, runtime: Runtime, strength: float, stroke: float | None) -> Pixels:
-    """A palette's output for uint8 (H, W, 3), with strokes of a size relative to the picture.
+def plans_of(
+    image: Pixels | Picture,
+    styles: Sequence[Style],
+    *,
+    strength: float | None = None,
+    stroke: float | None = None,
+    max_side: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    limit: Limit,
+    timed: bool = True,
+) -> list[Plan]:
+    """Plans of what `stylize` would do for each of several styles; `timed` ones tell the seconds, by a short trial.
 
-    Where the network has no strokes as broad (or as fine) in pixels, a smaller (or larger) picture is painted and the
+    Raises:
+        ImpastoError: The memory, a style or the device cannot be used.
+
+    """
+    photo = image.pixels if isinstance(image, Picture) else image
+    size: tuple[int, int] = photo.shape[:2]
+    if max_side is not None and max(size) > max_side:
+        photo = fit(photo, max_side)
+        size = photo.shape[:2]
+    made = []
+    for style in styles:
+        runtime = style.runtime(device, precision)
+        canvas, *rows = asked(style, style.strength if strength is None else strength, stroke, size)
+        plan = make_plan(size, canvas, style, runtime, limit, photo.dtype.itemsize)
+        seconds = foretold(photo, style, runtime, rows, plan) if timed else 0.0
+        made.append(dataclasses.replace(plan, seconds=seconds))
+    return made
+
+
+def asked(style: Style, strength: float, stroke: float | None, size: tuple[int, int]) -> tuple[Any, ...]:
+    """Height and width of what the network paints for a photo of a size, and of a palette the weights of its rows.
+
+    Where a palette has no strokes as broad (or as fine) in pixels, a smaller (or larger) picture is painted and the
     painting is resized. A small picture is painted larger too, with the strokes of a large one: its preview.
     """
-    size, scale = stroke_size(style, stroke, max(photo.shape[:2]))
-    rows = style.spec.mix(style.weights, strength=strength, size=size)
-    if scale == 1:
-        return run(photo, runtime, style.spec, rows)
-    height, width = (max(1, round(side * scale)) for side in photo.shape[:2])
-    small = resize(photo, (height, width))
-    painted = resize(run(small, runtime, style.spec, rows), photo.shape[:2])
+    if not style.spec.rows:
+        return (size,)
+    strokes, scale = stroke_size(style, stroke, max(size))
+    rows = style.spec.mix(style.weights, strength=strength, size=strokes)
+    return (size if scale == 1 else (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))), rows
+
+
+def run(
+    photo: Pixels,
+    canvas: tuple[int, int],
+    style: Style,
+    runtime: Runtime,
+    rows: Sequence[Floats],
+    strength: float,
+    limit: Limit,
+) -> Pixels:
+    """Network's painting of uint8 (H, W, 3), made on a canvas of another size where that is asked, at its size."""
+    plan = make_plan(photo.shape[:2], canvas, style, runtime, limit, photo.dtype.itemsize)
+    if plan.tiled and isinstance(runtime, OpenVINORuntime):
+        return Tiler(photo, style, runtime, rows, plan).paint(1 - strength)
+    if canvas == photo.shape[:2]:
+        return run_whole(photo, runtime, style.spec, rows)
+    small = resize(photo, canvas)
+    painted = resize(run_whole(small, runtime, style.spec, rows), photo.shape[:2])
     if strength == 1:
         return painted
     lost = photo.astype(np.float32) - resize(small, photo.shape[:2])  # of the photo's share, which is not to be soft
-    return np.clip(painted + (1 - strength) * lost + 0.5, 0, 255).astype(np.uint8)
+    return np.clip(painted + (1 - strength) * lost + 0.5, 0, np.iinfo(photo.dtype).max).astype(photo.dtype)
 
 
 def stroke_size(style: Style, stroke: float | None, long_side: int) -> tuple[float | None, float]:
@@ -213,12 +290,12 @@ def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR))  # which does not ring
 
 
-def run(photo: Pixels, runtime: Runtime, spec: StyleSpec, *rows: Floats) -> Pixels:
-    """Network's output for uint8 (H, W, 3) of any size, reflected outwards to the size that the network needs."""
+def run_whole(photo: Pixels, runtime: Runtime, spec: StyleSpec, rows: Sequence[Floats]) -> Pixels:
+    """Network's output for a photo (H, W, 3) of any size, reflected outwards to the size that the network needs."""
     height, width = photo.shape[:2]
     image = to_network(pad(photo, spec))
     with runtime.lock:
-        return from_network(runtime(image, *rows)[:, :, :height, :width])
+        return from_network(runtime(image, *rows)[:, :, :height, :width], bits=8 if photo.dtype == np.uint8 else 16)
 
 
 def pad(photo: Pixels, spec: StyleSpec) -> Pixels:

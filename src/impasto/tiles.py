@@ -1,5 +1,6 @@
 """Tiles of a picture: cores that cover it once, each within a window that has all that its features see."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -64,3 +65,28 @@ def grown(start: int, stop: int, margin: int, length: int) -> tuple[int, int]:
     """A part with its margins, within the picture, to whose end it goes where less than a grid cell is left."""
     last = min(length, stop + margin)
     return max(0, start - margin), length if length - last < GRID else last
+
+
+def even_tiles(height: int, width: int, side: int, margin: int, grid: int) -> list[Tile]:
+    """Tiles whose windows are all of one size, of at most `side` pixels, and begin at multiples of `grid`.
+
+    The picture's sides are such multiples. What is within `margin` of a core is in its window, but for the picture's
+    border. Raises ValueError for a side that leaves no core.
+    """
+    rows, columns = even_spans(height, side, margin, grid), even_spans(width, side, margin, grid)
+    return [Tile((*inner, *across), (*outer, *along)) for inner, outer in rows for across, along in columns]
+
+
+def even_spans(length: int, side: int, margin: int, grid: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Cores and windows, from and to, of `even_tiles` in one direction."""
+    if length <= side:
+        return [((0, length), (0, length))]
+    own = side - 2 * margin - grid  # by at most a grid cell is a window put back
+    if own < 1:
+        raise ValueError(f"side is {side}; with margins of {margin} it must be more than {2 * margin + grid}")
+    count = -(-(length - 2 * margin - grid) // own)
+    window = min(side, -(-(-(-(length - 2 * margin) // count) + 2 * margin + grid) // grid) * grid) // grid * grid
+    starts = [(length - window) * place // max(count - 1, 1) // grid * grid for place in range(count)]
+    ends = [(first + margin + before + window - margin) // 2 for before, first in itertools.pairwise(starts)]
+    cores = zip([0, *ends], [*ends, length], strict=True)
+    return [(core, (start, start + window)) for core, start in zip(cores, starts, strict=True)]

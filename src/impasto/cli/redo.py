@@ -12,6 +12,7 @@ from impasto.cli.app import app, needs_extra
 from impasto.cli.console import follow, printable, tell
 from impasto.cli.optimize import lines, tell_plan
 from impasto.cli.outputs import check_picture_target
+from impasto.cli.stylize import DEEP
 
 if TYPE_CHECKING:
     from impasto.images import Picture
@@ -58,7 +59,7 @@ def redo(
     if (made := recipe.get("impasto")) != impasto.__version__:
         tell(f"made by version {made}, this is {impasto.__version__}: the picture may differ")
     if recipe["engine"] == "stylize":
-        painted = stylize_again(recipe["settings"], found)
+        painted = stylize_again(recipe["settings"], found, deep=output.suffix.lower() in DEEP)
         write_image(output, replace(painted, exif=with_recipe(painted.exif, recipe)), quality=quality)
         print(printable(str(output)))
         return 0
@@ -74,7 +75,7 @@ def redo(
     return follow(optimize(config, told=tell_plan), lines(), output, config.state)
 
 
-def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path]) -> "Picture":
+def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path], *, deep: bool) -> "Picture":
     """Picture that ``impasto stylize`` made with these settings; raises ValueError where they are none."""
     from impasto.cli.choice import found
     from impasto.images import read_mask, read_picture
@@ -89,6 +90,6 @@ def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path]) -> "Pi
         else:
             style = found(rest, files)
         options = rest | {"mask": read_mask(files[mask]) if mask is not None else None}
-        return impasto.stylize(read_picture(photo), style, **options)
+        return impasto.stylize(read_picture(photo, deep=deep), style, **options)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the recipe is not one of this program's ({error})") from error

@@ -16,15 +16,22 @@ from impasto.cli.batch import is_batch, paint_batch
 from impasto.cli.choice import Choice
 from impasto.cli.clips import check_target, paint_clip
 from impasto.cli.console import printable, tell
-from impasto.cli.outputs import STREAM, plan, protect
+from impasto.cli.outputs import STREAM, protect
+from impasto.cli.outputs import plan as plan_jobs
 from impasto.config import BatchConfig, ClipConfig
 from impasto.errors import ImpastoError
+from impasto.memory import Gigabytes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from impasto.images import Picture
+    from impasto.large import Plan
 
 Colors = Literal["style", "luma", "match", "histogram"]
 AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
+DEEP = (".png", ".tif", ".tiff")
+"""Suffixes of outputs that keep the 16 bits of a photo."""
 
 
 @app.command(usage="Usage: impasto stylize INPUT... --style STYLE [OPTIONS]")
@@ -41,6 +48,9 @@ def stylize(
     engine: Engine | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    memory: Gigabytes | None = None,
+    tile: int | None = None,
+    plan: Flag = False,
     json: Flag = False,
     clip: Annotated[ClipConfig, Parameter(name="*")] = AS_USUAL,
     resume: bool = True,
@@ -79,6 +89,12 @@ def stylize(
         Where to run; auto is the CPU, gpu needs a GPU that PyTorch or OpenVINO can use.
     precision
         Of the arithmetic; auto is what is fastest on the device.
+    memory
+        Memory to use at most, as 4GB or 600MB, a quarter of what is free unless given: larger photos go by tiles.
+    tile
+        Side of the tiles in pixels; as large as fits the memory unless given.
+    plan
+        Say what would be done, and what it would take, and do nothing.
     json
         Print one JSON object an output.
     clip
@@ -93,19 +109,22 @@ def stylize(
     from impasto.images import read_mask
     from impasto.recipes import with_recipe
     from impasto.sources import is_clip
-    from impasto.stylize import check, check_stroke
+    from impasto.stylize import check, check_stroke, limit_of, plans_of
 
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
     check(strength, stroke, colors, None, max_side)
+    limit = limit_of(memory, tile)
     choice = Choice.parse(style, engine)
     for loaded in choice.styles:
         check_stroke(stroke, loaded)
     settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
     if is_batch(inputs, output, batch):
+        if plan or limit.given:
+            raise ValueError("--memory, --tile and --plan are for photos that are named, not for folders")
         told = settings | {"device": device, "precision": precision}
         return paint_batch(inputs, output, choice, mask, told, quality, batch, clip, resume=resume, as_json=json)
-    jobs = plan([Path(text) for text in inputs], Path(output) if output else None, choice.name, json=json)
+    jobs = plan_jobs([Path(text) for text in inputs], Path(output) if output else None, choice.name, json=json)
     protect(jobs, *inputs, mask, *choice.files)
     clips = {job.source for job in jobs if is_clip(str(job.source))}
     for job in jobs:
@@ -125,8 +144,16 @@ def stylize(
                 if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
-            picture = read_source(job.source)
-            painted = impasto.stylize(picture, paint, device=device, precision=precision, **options)
+            picture = read_source(job.source, deep=job.target.suffix.lower() in DEEP)
+            asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
+            plans = plans_of(picture, choice.styles, **asked, limit=limit, timed=plan)
+            if plan:
+                tell_plan(job.source, plans, as_json=json)
+                continue
+            settings["tile"] = min(made.side for made in plans)
+            how = options | {"device": device, "precision": precision, "tile": settings["tile"]}
+            painted = impasto.stylize(picture, paint, **how)
+            del picture  # whose memory the encoder can have
             if job.source.is_file() and not (mask and mask.name == job.source.name):  # what has a name to be found by
                 recipe = choice.recipe(job.source, mask, settings)
                 painted = replace(painted, exif=with_recipe(painted.exif, recipe))
@@ -156,11 +183,29 @@ def stylize(
     return 0
 
 
-def read_source(source: Path) -> "Picture":
-    """Picture from a file or from standard input."""
+def read_source(source: Path, *, deep: bool) -> "Picture":
+    """Picture from a file or from standard input; `deep` keeps 16 bits."""
     from impasto.images import read_picture
 
-    return read_picture(sys.stdin.buffer.read() if source == STREAM else source)
+    return read_picture(sys.stdin.buffer.read() if source == STREAM else source, deep=deep)
+
+
+def tell_plan(source: Path, plans: "Sequence[Plan]", *, as_json: bool) -> None:
+    """Say what would be done for a photograph, a line for each style."""
+    for made in plans:
+        height, width = made.size
+        told = {"input": str(source), "width": width, "height": height, "tiles": made.tiles, "tile": made.side}
+        told |= {"gigabytes": round(made.gigabytes, 2), "seconds": round(made.seconds, 1)}
+        if as_json:
+            print(json.dumps(told), flush=True)
+            continue
+        way = f"{made.tiles} tiles of {made.side}" if made.tiled else "whole"
+        memory = f"{made.gigabytes:.1f} GB, " if made.gigabytes else ""
+        seconds = f"{made.seconds:.0f}" if made.seconds >= 10 else f"{made.seconds:.1f}"
+        print(
+            printable(f"{source}  {width} x {height}  {way}; some {memory}{seconds} seconds (by a short trial)"),
+            flush=True,
+        )
 
 
 def write_target(target: Path, picture: "Picture", quality: int | None) -> None:

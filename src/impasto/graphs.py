@@ -1,0 +1,328 @@
+"""Style files' parsed graphs, taken apart so that a picture can be painted by tiles.
+
+What makes tiles disagree is what a network takes of the whole picture: the means and variances of its normalisations
+(Ulyanov et al. 2016), those of AdaIN, the covariances of WCT. In a graph they are all of one kind: a value without
+height or width, computed of one that has them. A first graph measures them jointly on crops spread over the picture, in
+a second they are constants, and tiles painted by it agree.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from impasto.errors import StyleError
+from impasto.runtimes import Model, load_model, openvino
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+
+    from impasto.images import Floats
+
+    Reach = tuple[float, float, float]
+
+SHAPES: Final = ("ShapeOf", "ConvertLike", "Result")
+"""Operations that take no values of their input, only its shape or type; and what has no output to speak of."""
+SIDE: Final = 64
+"""Of the picture, a multiple of every stride, for which sizes in a graph are counted."""
+# fmt: off
+AT_A_PLACE: Final = frozenset(
+    (
+        "Abs", "Add", "BatchNormInference", "Broadcast", "Clamp", "Concat", "Convert", "ConvertLike", "Divide", "Elu",
+        "Equal", "Erf", "Exp", "Floor", "Gelu", "Greater", "GreaterEqual", "HardSigmoid", "HSigmoid", "HSwish",
+        "LeakyRelu", "Less", "LessEqual", "Log", "MatMul", "Maximum", "Minimum", "Mish", "Multiply", "MVN",
+        "Negative", "PRelu", "Power", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Round",
+        "Select", "Selu", "Sigmoid", "Sign", "SoftPlus", "SoftSign", "Sqrt", "SquaredDifference", "Squeeze",
+        "Subtract", "Swish", "Tanh", "Transpose", "Unsqueeze",
+    )
+)
+# fmt: on
+"""Operations whose values at a place are made of those at the same place, or of all places."""
+IN_PLACE: Final = AT_A_PLACE - {"Concat", "MatMul", "Transpose"}
+"""Those that need no memory of their own: an engine writes over the input, or fuses them with what is before."""
+
+
+def opset() -> ModuleType:
+    """OpenVINO's operations."""
+    return openvino().opset13  # type: ignore[no-any-return]
+
+
+def split_norms(model: Any, one: Any = None) -> None:
+    """Replace normalisations in one piece, which ONNX's InstanceNormalization becomes, by means and a division.
+
+    What is divided by is multiplied by `one`, where there is one.
+    """
+    ops = opset()
+    for node in [node for node in model.get_ordered_ops() if node.get_type_name() == "MVN"]:
+        x, axes, about = node.input_value(0), node.input_value(1), node.get_attributes()
+        made = ops.subtract(x, ops.reduce_mean(x, axes, keep_dims=True))
+        if about["normalize_variance"]:
+            variance, eps = ops.reduce_mean(ops.multiply(made, made), axes, keep_dims=True), np.float32(about["eps"])
+            inside = about["eps_mode"].upper().startswith("INSIDE")
+            deviation = ops.sqrt(ops.add(variance, eps)) if inside else ops.add(ops.sqrt(variance), eps)
+            made = ops.divide(made, deviation if one is None else ops.multiply(deviation, one))
+        node.output(0).replace(made.output(0))
+    model.validate_nodes_and_infer_types()
+
+
+def statistics_in(model: Any, source: str) -> list[Any]:
+    """Outputs, in order, that have no height or width and are computed of what has.
+
+    Raises:
+        StyleError: One is a sum over the places that nothing divides by their number.
+
+    """
+    found = []
+    for node in model.get_ordered_ops():
+        if node.get_type_name() in SHAPES or not node.get_output_size() or is_open(node.output(0)):
+            continue
+        if not any(is_open(value) for value in node.input_values()):
+            continue
+        found.append(node.output(0) if node.get_type_name() == "ReduceMean" else divided(node, source))
+    return found
+
+
+def divided(node: Any, source: str) -> Any:
+    """Output at which a sum over the places has been divided by their number; raises StyleError where it is not."""
+    targets = [*node.output(0).get_target_inputs()]
+    after = targets[0].get_node() if len(targets) == 1 else None
+    if node.get_type_name() not in ("MatMul", "ReduceSum") or after is None or after.get_type_name() != "Divide":
+        raise StyleError(
+            f"{source}: takes of the whole picture what cannot be shared by tiles ({node.get_type_name()})"
+        )
+    return after.output(0)
+
+
+def is_open(value: Any) -> bool:
+    """Whether a value's shape depends on the picture's."""
+    return bool(value.get_partial_shape().is_dynamic)
+
+
+def freed(model: Any) -> None:
+    """Let a graph that was traced with one picture take several: the leading 1 of its reshapings becomes any."""
+    ops = opset()
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Reshape" and is_open(node.output(0)):
+            pattern = node.input_value(1)
+            first, rest = ops.constant(np.zeros(1, np.int64)), ops.constant(np.array([1], np.int64))
+            end = ops.constant(np.array([1 << 30], np.int64))
+            tail = ops.slice(ops.convert(pattern, "i64"), rest, end, rest)
+            made = ops.reshape(node.input_value(0), ops.concat([first, tail], 0), special_zero=True)
+            node.output(0).replace(made.output(0))
+
+
+def measuring(data: bytes, source: str, side: int, halo: int, weights: Floats) -> Model | None:
+    """Model of crops (N, 3, H, W), and of a palette the rows, whose outputs are the statistics of all of them; or none.
+
+    Of crops of a `side`, the outer `halo` pixels, which see the border, do not count; 0 for one picture of any size.
+    Each crop has its share of the whole in `weights` (N,), whose sum is 1.
+    """
+    made = load_model(data, source)
+    model = made.model
+    split_norms(model)
+    outputs = statistics_in(model, source)
+    freed(model)
+    images = next(port for port in model.inputs if "image" in port.get_names())
+    model.reshape({images: openvino().PartialShape([-1, 3, -1, -1])})
+    results = [opset().result(joint(value, side, halo, weights)) for value in outputs]
+    made.model = openvino().Model(results, model.get_parameters(), "measuring")
+    return made if outputs else None
+
+
+def joint(value: Any, side: int, halo: int, weights: Floats) -> Any:
+    """A statistic of several pictures (N, ...) made one of all, (1, ...), for whoever takes it; of their middles."""
+    ops = opset()
+    node, targets = value.get_node(), [*value.get_target_inputs()]
+    if halo and node.get_type_name() == "ReduceMean" and len(node.input_value(0).get_partial_shape()) == 4:
+        keep = node.get_attributes()["keep_dims"]
+        value = ops.reduce_mean(middle(node.input_value(0), side, halo), node.input_value(1), keep_dims=keep).output(0)
+    rank = len(value.get_partial_shape())
+    weighed = ops.multiply(value, weights.reshape(-1, *[1] * (rank - 1)).astype(np.float32))
+    made = ops.reduce_sum(weighed, np.array([0], np.int64), keep_dims=True).output(0)
+    for target in targets:
+        target.replace_source_output(made)
+    return made
+
+
+def middle(x: Any, side: int, halo: int) -> Any:
+    """Maps (N, C, h, w) of crops of a `side` without what shows their outer `halo` pixels."""
+    ops = opset()
+    sides = ops.gather(ops.shape_of(x), np.array([2, 3], np.int64), np.int64(0))
+    outer = ops.divide(ops.multiply(sides, np.int64(halo)), np.int64(side))
+    return ops.slice(x, outer, ops.subtract(sides, outer), np.ones(2, np.int64), np.array([2, 3], np.int64))
+
+
+def painting(
+    data: bytes,
+    source: str,
+    statistics: Sequence[Floats],
+    rows: Sequence[Floats],
+    shape: Sequence[int],
+    *,
+    rounded: bool,
+) -> Model:
+    """Model of images of one `shape` whose statistics, in the order of `measuring`, and rows are constants.
+
+    Where the arithmetic is `rounded` to fewer bits it has a second input, always 1, which its deviations are multiplied
+    by: as constants they would be folded into the weights, and those, rounded otherwise than when they were measured,
+    would shift maps by more than their deviations where a picture is smooth. The means become biases, which are exact.
+    """
+    ops, model = opset(), load_model(data, source)
+    graph = model.model
+    one = ops.parameter([], np.float32, name="one") if rounded else None
+    if rounded:
+        graph.add_parameters([one])
+    split_norms(graph, one)
+    for output, value in zip(statistics_in(graph, source), statistics, strict=True):
+        output.replace(ops.constant(value.reshape([*output.get_shape()])).output(0))
+    for port in [port for port in graph.inputs if "style" in port.get_names()]:
+        port.replace(ops.constant(rows[0]).output(0))
+        graph.remove_parameter(port.get_node())
+    graph.reshape({port: [*shape] for port in graph.inputs if "image" in port.get_names()})
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a network needs of a tile and of memory."""
+
+    margin: int
+    """Pixels beyond a tile that its painting depends on."""
+    stride: int
+    """Pixels of which tiles begin at a multiple, so that all maps have pixels where the whole picture's have."""
+    values: float
+    """Values a pixel that are held at once, at most."""
+
+
+def needs_of(data: bytes, source: str) -> Needs:
+    """What a style file's network needs; raises StyleError where a tile would need all of the picture."""
+    model = load_model(data, source).model
+    split_norms(model)
+    whole = {value.get_node().get_friendly_name() for value in statistics_in(model, source)}
+    reach, stride = reach_of(model, whole, source)
+    fixed = load_model(data, source).model
+    side = 2 * SIDE * math.ceil(reach / SIDE)
+    fixed.reshape({port: [1, 3, side, side] for port in fixed.inputs if "image" in port.get_names()})
+    return Needs(reach, stride, most_held(fixed) / side**2)
+
+
+def reach_of(model: Any, whole: set[str], source: str) -> tuple[int, int]:
+    """Pixels around its own that an output pixel depends on, and the coarsest stride of a map; `whole` see none."""
+    seen: dict[Any, Reach] = {}
+    strides = [1.0]
+    for node in model.get_ordered_ops():
+        kind, name = node.get_type_name(), node.get_friendly_name()
+        if kind == "Parameter" and is_open(node.output(0)):
+            seen[name] = (1.0, 0.0, 0.0)
+        inputs = [value.get_node().get_friendly_name() for value in node.input_values()]
+        before = [seen[used] for used in inputs[: 1 if kind == "ConvertLike" else None] if used in seen]
+        if not before or kind in ("ShapeOf", "Constant") or name in whole:
+            continue
+        if kind == "Result":
+            return math.ceil(max(-before[0][1], before[0][2], 0)), int(max(strides))
+        step, low, high = before[0][0], min(b[1] for b in before), max(b[2] for b in before)
+        seen[name] = moved(node, (step, low, high), source)
+        strides.append(seen[name][0])
+    raise StyleError(f"{source}: its painting does not depend on the photo")
+
+
+def moved(node: Any, seen: Reach, source: str) -> Reach:
+    """Of an operation's output pixel: its step in pixels of the picture, and the first and last of those it sees."""
+    step, low, high = seen
+    kind = node.get_type_name()
+    if kind in AT_A_PLACE:
+        return seen
+    if kind in MOVES:
+        made, first, last = MOVES[kind](node)
+        return step * made, low + step * first, high + step * last
+    raise StyleError(f"{source}: cannot be painted by tiles, for what {kind} does to a picture is not known here")
+
+
+def convolved(node: Any) -> Reach:
+    """An output pixel's step and first and last input pixel, of a convolution or pooling; the widest direction's."""
+    about = node.get_attributes()
+    kernel = about["kernel"] if "kernel" in about else [*node.input_value(1).get_shape()][-2:]
+    dilations = about.get("dilations", [1, 1])
+    spans = [(size - 1) * dilation for size, dilation in zip(kernel, dilations, strict=True)]
+    first = [-max(before, 0) for before in about["pads_begin"]]
+    if str(about.get("auto_pad", "explicit")).lower().startswith("same"):
+        first = [-((span + 1) // 2) for span in spans]
+    return float(max(about["strides"])), min(first), max(f + s for f, s in zip(first, spans, strict=True))
+
+
+def unconvolved(node: Any) -> Reach:
+    """As `convolved`, of a transposed convolution."""
+    about, kernel = node.get_attributes(), [*node.input_value(1).get_shape()][-2:]
+    step, pad = min(about["strides"]), max(about["pads_begin"])
+    return 1 / step, (pad - max(kernel) + 1) / step, max(kernel) / step
+
+
+def padded(node: Any) -> Reach:
+    """As `convolved`, of what puts a border around."""
+    before = node.input_value(1).get_node().get_data()[-2:]
+    return 1.0, -float(before.max()), -float(before.min())
+
+
+def cut(node: Any) -> Reach:
+    """As `convolved`, of a slice with known beginnings; those of other directions are none of ours."""
+    starts = constant_of(node.input_value(1))
+    known = [] if starts is None else [float(start) for start in np.atleast_1d(starts) if 0 <= start < SIDE]
+    return 1.0, 0.0, max(known, default=0.0)
+
+
+def constant_of(value: Any) -> Any:
+    """A constant behind conversions and other shapes, or None."""
+    node = value.get_node()
+    if node.get_type_name() == "Constant":
+        return node.get_data()
+    return constant_of(node.input_value(0)) if node.get_type_name() in ("Convert", "Reshape", "Unsqueeze") else None
+
+
+def doubled(node: Any) -> Reach:
+    """As `convolved`, of what spreads channels over blocks of pixels."""
+    block = node.get_attributes()["block_size"]
+    return 1 / block, -(block - 1) / block, 0.0
+
+
+MOVES: Final[Mapping[str, Callable[[Any], Reach]]] = {
+    "Convolution": convolved,
+    "GroupConvolution": convolved,
+    "MaxPool": convolved,
+    "AvgPool": convolved,
+    "ConvolutionBackpropData": unconvolved,
+    "GroupConvolutionBackpropData": unconvolved,
+    "Pad": padded,
+    "Slice": cut,
+    "StridedSlice": cut,
+    "DepthToSpace": doubled,
+}
+"""Step, first and last input pixel of an output pixel, by operation."""
+
+
+def most_held(model: Any) -> float:
+    """Values that are held at once, at most, of a graph of fixed shapes that is computed in its order."""
+    nodes = [node for node in model.get_ordered_ops() if node.get_type_name() not in ("Constant", "Result")]
+    own: dict[str, str] = {}
+    last: dict[str, int] = {}
+    sizes: dict[str, float] = {}
+    for place, node in enumerate(nodes):
+        name = node.get_friendly_name()
+        inputs = [
+            own[v.get_node().get_friendly_name()]
+            for v in node.input_values()
+            if v.get_node().get_friendly_name() in own
+        ]
+        for used in inputs:
+            last[used] = place
+        size = float(np.prod([*node.output(0).get_shape()]))
+        shared = [used for used in inputs if sizes[used] == size and used != "image"]
+        own[name] = shared[0] if shared and node.get_type_name() in IN_PLACE else name
+        sizes.setdefault(own[name], size)
+        last[own[name]] = max(place, last.get(own[name], 0))
+    ends = sorted(last, key=lambda name: last[name])
+    begins = {own[node.get_friendly_name()]: place for place, node in reversed([*enumerate(nodes)])}
+    return max(sum(sizes[n] for n in ends if begins[n] <= place <= last[n]) for place in range(len(nodes)))

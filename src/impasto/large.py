@@ -1,0 +1,345 @@
+"""Pictures larger than the memory for them: planned, measured on a sample, and painted by tiles that agree.
+
+Tiles share the statistics that the network takes of a picture (see graphs.py). Those are measured jointly on crops that
+are spread over the whole picture at full resolution, or on all of a small one; then every tile is painted with them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from impasto import graphs
+from impasto.errors import DeviceError, StyleError
+from impasto.images import from_network, to_network
+from impasto.memory import free_memory, resident_memory
+from impasto.runtimes import OpenVINORuntime
+from impasto.samples import calibrated, spread
+from impasto.tiles import even_tiles
+from impasto.views import View, strips
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    import numpy.typing as npt
+
+    from impasto.images import DeepPixels, Floats
+    from impasto.runtimes import Runtime
+    from impasto.styles import Style
+    from impasto.tiles import Tile
+
+    Size = tuple[int, int]
+
+FREE_SHARE = 0.25
+"""Of the memory that is free, which may be taken unless it is said how much."""
+ALWAYS_WHOLE = 2_000_000
+"""Pixels of a picture that is not painted by tiles unless memory or tiles are asked for."""
+SAMPLE, SAMPLE_TILES = (1_000_000, 8_000_000), 2
+"""Pixels of the crops that are measured, at least and at most, and in tiles."""
+SMALLEST, LARGEST = 128, 2048
+"""Sides in pixels of a tile's core that is worth its margins, and of a window beyond which nothing is won."""
+HALO = (24, 32)
+"""Pixels at the border of a crop that do not count, at least and at most: a third of what a pixel sees."""
+FEWEST = 9
+"""Crops that are a sample; where there is not room for so many, a picture is measured whole."""
+COMPILED = 1.1e8
+"""Bytes that two compiled networks take, and what compiles them."""
+OUTER = 6
+"""Values a pixel of a network's input and output, which stay float32 whatever the arithmetic."""
+SLACK = {"painting": 1.4, "measuring": 1.6}
+"""Measured memory over what a graph's values take, of what is between those."""
+REDUCED = 8, 1_000_000
+"""Times that a picture is reduced at least, and pixels at most, to know what a sample of it misses."""
+PROBE = 512
+"""Side in pixels of the pictures that are painted to foretell the seconds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """What painting may take."""
+
+    memory: float | None = None
+    """Bytes of the whole process; a quarter of what is free beside what it has unless given."""
+    tile: int | None = None
+    """Side of the tiles in pixels, margins included; as large as fits the memory unless given."""
+
+    @property
+    def given(self) -> bool:
+        """Whether tiles are wanted by a word of the caller's."""
+        return self.memory is not None or self.tile is not None
+
+    @property
+    def bytes(self) -> float:
+        """The memory in numbers."""
+        return resident_memory() + FREE_SHARE * free_memory() if self.memory is None else self.memory
+
+
+WHOLE = Limit(tile=1 << 30)
+"""Of what is never painted by tiles, as the frames of a video, whose pictures must not differ in how they are made."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What painting a picture will do and take."""
+
+    size: Size
+    """Height and width of what the network paints."""
+    side: int
+    """Of a tile in pixels, margins included; at least the picture's long side where it goes whole."""
+    tiles: int
+    sample: int
+    """Pixels that are measured before; 0 where the picture goes whole."""
+    gigabytes: float
+    """Memory of the process at most, about."""
+    seen: float
+    """Pixels that the network paints in all, margins included."""
+    seconds: float = 0.0
+    """In all, about, where they were foretold."""
+
+    @property
+    def tiled(self) -> bool:
+        """Whether tiles, and be it only one, are painted with statistics that were measured before."""
+        return self.sample > 0
+
+
+@lru_cache(maxsize=8)
+def needs_of(data: bytes, source: str) -> graphs.Needs:
+    """See `graphs.needs_of`; of a file once."""
+    return graphs.needs_of(data, source)
+
+
+def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: Limit, depth: int = 1) -> Plan:
+    """Plan for a photo (height, width) of which the network paints a `canvas`; `depth` is bytes a value of the photo.
+
+    Raises:
+        DeviceError: The memory does not suffice.
+        StyleError: Tiles are asked for, and the network cannot be shared by tiles.
+
+    """
+    whole = Plan(size=canvas, side=max(canvas), tiles=1, sample=0, gigabytes=0.0, seen=float(math.prod(canvas)))
+    if not isinstance(runtime, OpenVINORuntime) or (not limit.given and math.prod(canvas) <= ALWAYS_WHOLE):
+        return whole
+    try:
+        needs = needs_of(style.data, style.source)
+    except StyleError:
+        if limit.given:
+            raise
+        return whole
+    pixels, taken = math.prod(photo), resident_memory()
+    entire = math.prod(canvas) * held(needs, runtime) + pixels * (14 if canvas != photo else 6) * depth
+    if (limit.tile is None and taken + entire <= limit.bytes) or (limit.tile or 0) >= max(canvas):
+        return replace(whole, gigabytes=(taken + entire) / 1e9)
+    return tiled(photo, canvas, style, needs, held(needs, runtime), limit, taken + COMPILED, depth)
+
+
+def tiled(
+    photo: Size, canvas: Size, style: Style, needs: graphs.Needs, cost: float, limit: Limit, taken: float, depth: int
+) -> Plan:
+    """Plan of tiles: `cost` is bytes a pixel of a tile, `taken` bytes that are there already."""
+    margin, grid = margin_of(needs, photo, canvas), grid_of(needs, style)
+    painted = 3.0 * depth * math.prod(photo)
+    least, measured, room = least_side(margin, grid), measuring_bytes(needs), limit.bytes - taken
+    wanted = max(painted + least**2 * cost, sample_of(least, canvas) * measured)
+    if limit.tile is None and room < wanted:
+        height, width = photo
+        raise DeviceError(
+            f"a picture of {width} x {height} needs some {(taken + wanted) / 1e9:.1f} GB by the smallest tiles, and "
+            f"{limit.bytes / 1e9:.1f} may be used; allow more --memory, or reduce it by --max-side"
+        )
+    fits = max(least, math.isqrt(int(min((room - painted) / cost, room / (SAMPLE_TILES * measured)))))
+    side = limit.tile or min(max(LARGEST, least), fits)
+    parts = even_tiles(*padded(canvas, style, grid), max(side, least) // grid * grid, margin, grid)
+    window, sample = area(parts[0]), sample_of(side, canvas)
+    most = taken + max(painted + window * cost, sample * measured)
+    seen = float(len(parts) * window)
+    return Plan(size=canvas, side=side, tiles=len(parts), sample=sample, gigabytes=most / 1e9, seen=seen)
+
+
+def least_side(margin: int, grid: int) -> int:
+    """Side in pixels of the smallest window that is worth its margins."""
+    return SMALLEST + 2 * margin + 2 * grid
+
+
+def sample_of(side: int, canvas: Size) -> int:
+    """Pixels that are measured for tiles of a side: of nothing else, so that the same tiles paint the same."""
+    return min(math.prod(canvas), SAMPLE[1], max(SAMPLE[0], SAMPLE_TILES * side**2))
+
+
+def held(needs: graphs.Needs, runtime: Runtime) -> float:
+    """Bytes a pixel of a tile, about."""
+    each = 2 if runtime.precision == "bfloat16" else 4
+    return 4 * OUTER + SLACK["painting"] * each * max(0.0, needs.values - OUTER) + OUTER
+
+
+def measuring_bytes(needs: graphs.Needs) -> float:
+    """Bytes a pixel of what is measured, about: as of float32, whatever the arithmetic."""
+    return 4 * SLACK["measuring"] * needs.values
+
+
+def margin_of(needs: graphs.Needs, photo: Size, canvas: Size) -> int:
+    """Pixels around a tile of the canvas that its painting, resized to the photo, depends on."""
+    if photo == canvas:
+        return needs.margin
+    return needs.margin + math.ceil(3 * max(1.0, *(c / p for c, p in zip(canvas, photo, strict=True)))) + 2
+
+
+def grid_of(needs: graphs.Needs, style: Style) -> int:
+    """Pixels of which windows begin at multiples."""
+    return math.lcm(needs.stride, style.spec.multiple)
+
+
+def padded(canvas: Size, style: Style, grid: int) -> Size:
+    """Height and width of the picture that is reflected outwards to what the network needs."""
+    height, width = (-(-max(side, style.spec.min_size) // grid) * grid for side in canvas)
+    return height, width
+
+
+def area(tile: Tile) -> int:
+    """Pixels of a tile's window."""
+    top, bottom, left, right = tile.window
+    return (bottom - top) * (right - left)
+
+
+class Tiler:
+    """A picture, its style and rows, ready to be painted by a plan of tiles."""
+
+    def __init__(
+        self, photo: DeepPixels, style: Style, runtime: OpenVINORuntime, rows: Sequence[Floats], plan: Plan
+    ) -> None:
+        self.photo, self.style, self.runtime, self.rows, self.plan = photo, style, runtime, rows, plan
+        self.size: Size = (photo.shape[0], photo.shape[1])
+        needs = needs_of(style.data, style.source)
+        self.grid, self.margin = grid_of(needs, style), margin_of(needs, self.size, plan.size)
+        halo = min(max(needs.margin // 3, HALO[0]), HALO[1])
+        self.halo = -(-halo // self.grid) * self.grid
+        self.view = View(photo, self.size)
+        self.precision = runtime.precision if runtime.precision in ("float32", "bfloat16") else "auto"
+        self.more: tuple[npt.NDArray[Any], ...] = ()
+        """What the network that paints takes beside the image."""
+
+    def tiles(self) -> list[Tile]:
+        """Tiles of the plan."""
+        side = max(self.plan.side, least_side(self.margin, self.grid)) // self.grid * self.grid
+        return even_tiles(*padded(self.plan.size, self.style, self.grid), side, self.margin, self.grid)
+
+    def shown(self, window: tuple[int, int, int, int]) -> DeepPixels:
+        """A window of what the network paints, reflected where it is beyond the picture's end."""
+        top, bottom, left, right = window
+        height, width = self.plan.size
+        part = self.view.at(self.plan.size, (top, min(bottom, height), left, min(right, width)))
+        beyond = (max(0, bottom - height), max(0, right - width))
+        made: DeepPixels = (
+            np.pad(part, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="reflect") if any(beyond) else part
+        )
+        return made
+
+    def measure(self) -> list[Floats]:
+        """Statistics of the picture: of all of it where the plan says so, else of crops spread over it."""
+        height, width = padded(self.plan.size, self.style, self.grid)
+        side = 6 * self.halo
+        count = self.plan.sample // side**2
+        if self.plan.sample >= math.prod(self.plan.size) or min(height, width) < side or count < FEWEST:
+            return self.measured(to_network(self.shown((0, height, 0, width))), 0, np.ones(1, np.float32))
+        places = [
+            (top // self.grid * self.grid, left // self.grid * self.grid)
+            for top, left in spread(height - side, width - side, count)
+        ]
+        crops = np.empty((len(places), 3, side, side), np.float32)
+        for number, (top, left) in enumerate(places):
+            crops[number] = to_network(self.shown((top, top + side, left, left + side)))[0]
+        return self.measured(crops, self.halo, self.weights(places, side))
+
+    def weights(self, places: Sequence[Size], side: int) -> Floats:
+        """Shares of the crops at places (top, left), by which the sample has the picture's colours."""
+        height, width = self.plan.size
+        scale = max(float(REDUCED[0]), math.sqrt(height * width / REDUCED[1]))
+        size = max(1, round(height / scale)), max(1, round(width / scale))
+        reduced = self.view.at(size, (0, size[0], 0, size[1]))
+        inside = [(top + self.halo, left + self.halo) for top, left in places]
+        return calibrated(reduced, scale, inside, side - 2 * self.halo)
+
+    def measured(self, crops: Floats, halo: int, weights: Floats) -> list[Floats]:
+        """Statistics of crops (N, 3, H, W), without their borders, by weights (N,)."""
+        model = graphs.measuring(self.style.data, self.style.source, 6 * self.halo, halo, weights)
+        if model is None:
+            return []
+        network = OpenVINORuntime(model, self.runtime.device.upper(), self.precision)
+        return [np.array(value) for value in network.infer(crops, *self.rows)]
+
+    def painter(self, statistics: Sequence[Floats], shape: Size) -> OpenVINORuntime:
+        """Network whose statistics and rows are constants, for windows of one shape."""
+        rounded = self.precision != "float32"
+        model = graphs.painting(
+            self.style.data, self.style.source, statistics, self.rows, (1, 3, *shape), rounded=rounded
+        )
+        self.more = (np.ones((), np.float32),) if rounded else ()
+        return OpenVINORuntime(model, self.runtime.device.upper(), self.precision)
+
+    def paint(self, kept: float = 0.0) -> npt.NDArray[Any]:
+        """The painting, of the photo's size and type; of the photo's detail a share is `kept` where it is resized."""
+        statistics, parts = self.measure(), self.tiles()
+        top, bottom, left, right = parts[0].window
+        painter = self.painter(statistics, (bottom - top, right - left))
+        painted = np.empty_like(self.photo)
+        bits = 8 * self.photo.dtype.itemsize
+        for tile in parts:
+            seen = self.shown(tile.window)
+            with painter.lock:
+                made = from_network(painter(to_network(seen), *self.more), bits=bits)  # type: ignore[arg-type]
+            self.place(painted, tile, made, seen, kept)
+        return painted
+
+    def place(self, painted: DeepPixels, tile: Tile, made: DeepPixels, seen: DeepPixels, kept: float) -> None:
+        """Put a tile's core where it belongs, at the photo's size."""
+        height, width = self.plan.size
+        core = [*tile.core]
+        core[1], core[3] = min(core[1], height), min(core[3], width)
+        first, last, before, behind = (
+            math.ceil(end * own / size - 0.5) if self.size != self.plan.size else end
+            for end, own, size in zip(core, np.repeat(self.size, 2), np.repeat(self.plan.size, 2), strict=True)
+        )
+        ends = min(tile.window[1], height) - tile.window[0], min(tile.window[3], width) - tile.window[2]
+        place = {"whole": self.plan.size, "top": tile.window[0], "left": tile.window[2]}
+        new = View(made[: ends[0], : ends[1]], **place)  # type: ignore[arg-type]
+        old = View(seen[: ends[0], : ends[1]], **place)  # type: ignore[arg-type]
+        target = painted[first:last, before:behind]
+        for rows in strips(target):
+            window = (first + rows.start, first + rows.stop, before, behind)
+            part = new.at(self.size, window)
+            if kept and self.size != self.plan.size:
+                photo = self.photo[window[0] : window[1], before:behind]
+                lost = np.subtract(photo, old.at(self.size, window), dtype=np.float32)
+                top = np.iinfo(painted.dtype).max
+                part = np.clip(part + np.float32(kept) * lost + np.float32(0.5), 0, top).astype(painted.dtype)
+            target[rows] = part
+
+
+def foretold(photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[Floats], plan: Plan) -> float:
+    """Seconds that a plan will take, about, by painting a small part of the photo, twice: the first run warms."""
+    grid = math.lcm(16, style.spec.multiple)
+    side = max(style.spec.min_size, min(PROBE, *photo.shape[:2])) // grid * grid or grid
+    part = np.ascontiguousarray(np.resize(photo[:side, :side], (side, side, 3)))
+    image = to_network(part)
+    if not plan.sample or not isinstance(runtime, OpenVINORuntime):
+        return plan.seen * timed(runtime, image, rows)
+    small = Plan(size=(side, side), side=side, tiles=1, sample=side**2, gigabytes=0.0, seen=float(side**2))
+    tiler = Tiler(part, style, runtime, rows, small)
+    start = time.perf_counter()
+    statistics = tiler.measure()  # which compiles a network, as the plan will
+    measured = time.perf_counter() - start
+    painter = tiler.painter(statistics, (side, side))
+    return plan.seen * timed(painter, image, tiler.more) + plan.sample / side**2 * measured
+
+
+def timed(runtime: Runtime, image: Floats, rows: Sequence[Floats]) -> float:
+    """Seconds a pixel of a network."""
+    runtime(image, *rows)
+    start = time.perf_counter()
+    runtime(image, *rows)
+    return (time.perf_counter() - start) / math.prod(image.shape[2:])
