@@ -30,6 +30,10 @@ BASE = (
     "runtimes",
     "styles",
     "stylize",
+    "tiles",
+    "upscale",
+    "upscaler_config",
+    "upscalers",
     "web.frames",
     "web.settings",
 )

@@ -59,6 +59,8 @@ class UpscalerStep:
     """Relative distance of the features to the photo's; 0 where it has no weight."""
     pixels: float
     """Mean absolute difference of the pixels, of 1."""
+    small: float
+    """The same when both are made small again."""
     learning_rate: float
     images: int
     seconds: float

@@ -3,8 +3,9 @@
 Patches are blurred and made small by bicubic interpolation, and the network has to make them large again: the features
 of a loss network are to be the photo's (feature reconstruction), and to some part the pixels.
 
-Departures from the paper: the feature loss is relative (see losses.py) and has a pixel loss of absolute differences
-beside it; what the loss network sees is moved at random, see `UpscalerRun.features`; weights are averaged.
+Departures from the paper: the feature loss is relative (see losses.py); beside it stand pixel losses, of absolute
+differences, of the large picture and of what it is when it is made small again; what the loss network sees is moved at
+random, see `UpscalerRun.features`; weights are averaged.
 """
 
 import contextlib
@@ -168,6 +169,7 @@ class UpscalerRun:
         image = to_tensor(photos.batch(self.step_count, self.images, batch, size)).to(self.device)
         losses = self.losses(image)
         loss = c.feature_weight * losses["features"] + c.pixel_weight * losses["pixels"]
+        loss = loss + c.small_weight * losses["small"]
         self.net.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), c.gradient_clip, foreach=True))
@@ -190,6 +192,7 @@ class UpscalerRun:
             loss=loss.item(),
             features=losses["features"].item(),
             pixels=losses["pixels"].item(),
+            small=losses["small"].item(),
             learning_rate=rate,
             images=self.images,
             seconds=self.seconds,
@@ -199,14 +202,20 @@ class UpscalerRun:
         )
 
     def losses(self, photo: Tensor) -> dict[str, Tensor]:
-        """Feature and pixel loss of what the network makes of photos (N, 3, H, W) that were made small."""
+        """Losses of what the network makes of photos (N, 3, H, W) that were made small."""
         c = self.config
-        small = reduced(photo, c.network.scale, c.blur)
+        exact = reduced(photo, c.network.scale, c.blur)
+        small = (exact * 255).round() / 255
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             large = self.net(small)
         large = large.float()
         features = self.features(large, photo) if c.feature_weight else torch.zeros((), device=self.device)
-        return {"features": features, "pixels": (large - photo).abs().mean()}
+        again = reduced(large, c.network.scale, c.blur)
+        return {
+            "features": features,
+            "pixels": (large - photo).abs().mean(),
+            "small": (again - exact).abs().mean(),
+        }
 
     def features(self, large: Tensor, photo: Tensor) -> Tensor:
         """Relative distance of the features of large pictures (N, 3, H, W) to the photos'.
@@ -278,7 +287,7 @@ class UpscalerRun:
     def views(self, photo: Tensor) -> tuple[Tensor, Tensor]:
         """A photo (1, 3, H, W) made small, and enlarged by bicubic interpolation and by the averaged network."""
         scale = self.config.network.scale
-        small = reduced(photo.to(self.device), scale, self.config.blur)
+        small = (reduced(photo.to(self.device), scale, self.config.blur) * 255).round() / 255
         return bicubic(small, scale), self.average(small).clamp(0, 1)
 
     def sample(self) -> Path:
@@ -329,10 +338,10 @@ def begin(config: UpscalerConfig) -> UpscalerNet:
 
 
 def reduced(image: Tensor, scale: int, blur: float) -> Tensor:
-    """Pictures (N, 3, H, W) in [0, 1], blurred and made small, of 8 bits: (N, 3, H / scale, W / scale)."""
+    """Pictures (N, 3, H, W) in [0, 1], blurred and made small: (N, 3, H / scale, W / scale)."""
     rows, columns = (reduction(side, scale, blur).to(image.device) for side in image.shape[2:])
-    small = (rows @ image.contiguous() @ columns.T).clamp(0, 1)
-    return ((small * 255).round() / 255).contiguous(memory_format=torch.channels_last)
+    small = rows @ image.contiguous() @ columns.T
+    return small.clamp(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 @lru_cache(maxsize=64)

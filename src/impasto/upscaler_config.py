@@ -44,7 +44,7 @@ class UpscalerConfig:
     output: Annotated[Path, Parameter(alias="-o")]
     """File to write, .onnx."""
 
-    network: UpscalerArgs = field(default_factory=UpscalerArgs)
+    network: Annotated[UpscalerArgs, Parameter(name="*")] = field(default_factory=UpscalerArgs)
     """Shape of the network."""
     base: str = ""
     """Upscaler to begin from, a file or a built-in one by name; of another scale all but its last layer is taken."""
@@ -63,6 +63,8 @@ class UpscalerConfig:
     """Weight of the distance of the features to the photo's; 0 is an upscaler of pixel loss alone."""
     pixel_weight: float = 1.0
     """Weight of the mean absolute difference of the pixels to the photo's."""
+    small_weight: float = 10.0
+    """Weight of the same difference when both are small again: colours and contrast stay what they were."""
     feature_layers: tuple[str, ...] = ("relu2_1",)
     """Layers of the features, each with an optional weight: relu2_2:0.5."""
     loss_network: tuple[str, ...] = ("vgg19-compact",)
@@ -108,7 +110,7 @@ class UpscalerConfig:
                 raise ValueError(f"{name} is empty; it needs a value")
         check_range(self, 32, 4096, "image_size")
         check_range(self, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
-        check_range(self, 0, 1e12, "feature_weight", "pixel_weight", "warmup_steps")
+        check_range(self, 0, 1e12, "feature_weight", "pixel_weight", "small_weight", "warmup_steps")
         check_range(self, 0, 8, "blur")
         check_range(self, 0, 1 - 1e-9, "average_decay")
         check_range(self, 1e-12, 1e12, "learning_rate", "gradient_clip")

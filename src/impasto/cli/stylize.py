@@ -163,9 +163,10 @@ def write_target(target: Path, picture: "Picture", quality: int | None) -> None:
 
 
 def report(result: dict[str, Any], *, as_json: bool) -> None:
-    """Say what was written; nothing when the picture itself went to standard output."""
+    """Say what was written, and by which style or scale; nothing when the picture itself went to standard output."""
     if as_json:
         print(json.dumps(result), flush=True)
     elif result["output"] != str(STREAM):
         size = f"{result['width']} x {result['height']}"
-        print(printable(f"{result['output']}  {size}  {result['style']}  {result['seconds']:.2f} s"), flush=True)
+        told = result.get("style") or result["scale"]
+        print(printable(f"{result['output']}  {size}  {told}  {result['seconds']:.2f} s"), flush=True)

@@ -54,22 +54,31 @@ class Output(nn.Module):
     """The picture, its pixels repeated, and what is to be added to them: of features, and of the small picture.
 
     Only what is added comes from convolutions. It is small, so bfloat16 does not band a clear sky.
+
+    To features that do not change from place to place all phases answer alike: what is flat stays flat. Left free, a
+    network that is trained by features puts a grid there: to a loss network a grid is nearer to texture than nothing.
     """
 
     def __init__(self, channels: int, scale: int) -> None:
         super().__init__()
         self.scale = scale
-        self.features = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
-        self.picture = nn.Conv2d(3, 3 * scale**2, 2 * REACH + 1, padding=REACH, padding_mode="replicate", bias=False)
-        nn.init.zeros_(self.features.weight)
-        nn.init.zeros_(self.features.bias)  # type: ignore[arg-type]
-        with torch.no_grad():
-            self.picture.weight.copy_(bicubic_weight(scale))
+        self.features = nn.Parameter(torch.zeros(3 * scale**2, channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(3))
+        self.picture = nn.Parameter(bicubic_weight(scale))
 
     def forward(self, x: Tensor, image: Tensor) -> Tensor:
         """Features (N, C, H, W) and the picture (N, 3, H, W) -> (N, 3, scale H, scale W)."""
-        added = F.pixel_shuffle(self.features(x) + self.picture(image), self.scale)
-        return added + repeated(image, self.scale)
+        bias = self.bias.repeat_interleave(self.scale**2)
+        added = F.conv2d(x, even(self.features), bias, padding=1)
+        around = F.pad(image, (REACH,) * 4, mode="replicate")
+        added = added + F.conv2d(around, even(self.picture))
+        return F.pixel_shuffle(added, self.scale) + repeated(image, self.scale)
+
+
+def even(weight: Tensor) -> Tensor:
+    """Weights (3 P, C, K, K) of the phases of three colours, each less what sets its answer to a flat map apart."""
+    answer = weight.mean((2, 3), keepdim=True).unflatten(0, (3, -1))
+    return weight - (answer - answer.mean(1, keepdim=True)).flatten(0, 1)
 
 
 def repeated(image: Tensor, scale: int) -> Tensor:
