@@ -55,8 +55,10 @@ class Choice:
             return self.styles[0]
         return [(style, read_mask(mask)) for style, mask in zip(self.styles, self.masks, strict=True)]
 
-    def recipe(self, photo: Path, mask: Path | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """How a picture is made, by the names of its files."""
+    def recipe(
+        self, photo: Path, mask: Path | None, settings: Mapping[str, Any], more: Sequence[Path] = ()
+    ) -> dict[str, Any]:
+        """How a picture is made, by the names of its files; `more` are those that the settings do not name."""
         from impasto.recipes import make_recipe
 
         told: dict[str, Any]
@@ -66,7 +68,7 @@ class Choice:
         else:
             told = tell(self.styles[0])
         named = {"photo": photo.name, **told, "mask": mask.name if mask else None}
-        return make_recipe("stylize", {**named, **settings}, [photo, *self.files, *([mask] if mask else [])])
+        return make_recipe("stylize", {**named, **settings}, [photo, *self.files, *([mask] if mask else []), *more])
 
 
 def files_of(style: "Style") -> list[Path]:

@@ -18,6 +18,7 @@ from impasto.cli.console import printable, tell
 from impasto.cli.outputs import STREAM, plan, protect
 from impasto.config import ClipConfig
 from impasto.errors import ImpastoError
+from impasto.upscaler_config import Scale
 
 if TYPE_CHECKING:
     from impasto.images import Picture
@@ -36,6 +37,7 @@ def stylize(
     colors: Colors = "style",
     mask: Path | None = None,
     max_side: int | None = None,
+    upscale: Scale | None = None,
     quality: int | None = None,
     engine: Engine | None = None,
     device: Device = "auto",
@@ -65,6 +67,8 @@ def stylize(
         Picture that is white where the photo is painted and black where it is kept.
     max_side
         Reduce a larger photo to this many pixels on its long side.
+    upscale
+        Enlarge the painting of a photo, 2, 4 or 8 times as wide and high: strokes stay sharp, and become as large.
     quality
         Of JPEG, WebP, AVIF or a video, 1 to 100.
     engine
@@ -82,6 +86,7 @@ def stylize(
     from impasto.images import read_mask
     from impasto.recipes import with_recipe
     from impasto.stylize import check, check_stroke
+    from impasto.upscalers import upscalers_for
 
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
@@ -95,24 +100,29 @@ def stylize(
     for job in jobs:
         if job.source in clips:
             check_target(job.target, clip, quality)
+            if upscale:
+                raise ValueError(f"upscale is for photographs; {job.source} is a video")
+    enlargers = upscalers_for(upscale) if upscale else []
     soft_mask = read_mask(mask) if mask is not None else None
     runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
     settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
     options, paint = settings | {"mask": soft_mask}, choice.paint
-    settings |= {"device": device, "precision": precision}
+    where = {"device": device, "precision": precision}
+    settings |= where | ({"upscale": upscale} if upscale else {})
     failures = 0
     for job in jobs:
         start = time.perf_counter()
         try:
             if job.source in clips:
-                given = options | {"device": device, "precision": precision}
+                given = options | where
                 if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, quality, as_json=json):
                     return code
                 continue
             picture = read_source(job.source)
-            painted = impasto.stylize(picture, paint, device=device, precision=precision, **options)
+            painted = impasto.stylize(picture, paint, **where, **options)
+            painted = impasto.upscale(painted, upscale, **where) if upscale else painted
             if job.source.is_file() and not (mask and mask.name == job.source.name):  # what has a name to be found by
-                recipe = choice.recipe(job.source, mask, settings)
+                recipe = choice.recipe(job.source, mask, settings, [Path(one.source) for one in enlargers])
                 painted = replace(painted, exif=with_recipe(painted.exif, recipe))
             write_target(job.target, painted, quality)
         except ImpastoError as error:
