@@ -257,6 +257,7 @@ def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], upscalers_zoo: Path
 ) -> Run:
     """Call the command line in a folder of its own, with built-in upscalers."""
+    assert upscalers_zoo.is_dir()
     monkeypatch.chdir(tmp_path)
 
     def call(*args: object) -> tuple[int, str, str]:

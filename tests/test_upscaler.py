@@ -42,7 +42,7 @@ def random_net(scale: int = 4, seed: int = 0) -> UpscalerNet:
     """A small network all of whose weights are random, its output layer's too."""
     torch.manual_seed(seed)
     net = UpscalerNet(scale=scale, **SHAPE).eval().requires_grad_(False)
-    net.output.features.normal_(0, 0.05)
+    net.output.features.weight.normal_(0, 0.05)
     return net
 
 
@@ -85,16 +85,37 @@ def test_what_bicubic_adds_to_a_flat_picture_is_nothing(scale: int) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_no_grid_grows_on_what_is_flat(scale: int) -> None:
+def test_settled_no_grid_grows_on_what_is_flat_or_rises_evenly(scale: int) -> None:
     net = random_net(scale)
-    net.output.bias.normal_()
-    net.output.picture.normal_()
-    with torch.inference_mode():
-        large = net(torch.tensor([0.2, 0.9, 0.4])[None, :, None, None].expand(1, 3, 24, 24))
-    reach = scale * net.args.reach
-    inner = large[0, :, reach:-reach, reach:-reach]
-    assert (inner - inner[:, :1, :1]).abs().max() < 1e-5
-    assert (large - torch.tensor([0.2, 0.9, 0.4])[None, :, None, None]).abs().max() > 0.01  # it does something
+    for weight in net.output.parameters():
+        weight.normal_()
+    down, across = torch.arange(20.0)[:, None], torch.arange(20.0)[None]
+    x = torch.stack([0.3 + a * down + b * across for a, b in ((0, 0), (1, 0), (0, 1), (0.3, -0.2), (1, 1), (-2, 0))])[
+        None
+    ]
+    image = torch.stack([0.5 + a * down + b * across for a, b in ((0, 0), (0.1, 0), (-0.05, 0.1))])[None]
+
+    def bends() -> float:
+        inner = net.output(x, image)[:, :, 3 * scale : -3 * scale, 3 * scale : -3 * scale]
+        assert inner.std() > 0.1
+        return max(inner.diff(n=2, dim=axis).abs().max().item() for axis in (2, 3))
+
+    assert bends() > 0.1
+    net.output.settle()
+    assert bends() < 2e-4
+    before = [weight.clone() for weight in net.output.parameters()]
+    net.output.settle()
+    for weight, old in zip(net.output.parameters(), before, strict=True):
+        torch.testing.assert_close(weight, old)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_begins_is_settled(scale: int) -> None:
+    net = UpscalerNet(scale=scale, **SHAPE)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    net.output.settle()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(value, before[name])
 
 
 def test_a_repeated_pixel_is_a_square_of_its_colour() -> None:
@@ -392,6 +413,16 @@ def spoil(monkeypatch: pytest.MonkeyPatch, first: int, last: int) -> None:
     monkeypatch.setattr(UpscalerRun, "losses", losses)
 
 
+def test_every_step_settles_the_last_layer(trainer: Trainer) -> None:
+    trained = trainer.weights(steps=3, learning_rate=0.05)
+    net = UpscalerNet(scale=4, **SHAPE)
+    net.load_state_dict(trained)
+    net.output.settle()
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(value, trained[name], rtol=1e-4, atol=1e-6)
+    assert trained["output.features.weight"].abs().max() > 1e-3
+
+
 def test_a_loss_that_is_not_a_number_moves_no_weight(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     spoil(monkeypatch, 2, 3)
     steps = trainer.run()
@@ -434,7 +465,7 @@ def test_large_photos_are_reduced_for_samples(trainer: Trainer) -> None:
 
 def test_pixel_loss_alone_needs_no_loss_network(trainer: Trainer) -> None:
     steps = trainer.run(steps=2, feature_weight=0.0, loss_network=("/nowhere",))
-    assert steps[-1].loss == pytest.approx(steps[-1].pixels + 10 * steps[-1].small)
+    assert steps[-1].loss == pytest.approx(steps[-1].pixels + 2 * steps[-1].small)
 
 
 def test_a_layer_that_is_nowhere_is_told_before_training(trainer: Trainer) -> None:
@@ -457,7 +488,7 @@ def test_what_the_loss_network_sees_is_moved_at_random(trainer: Trainer) -> None
 def export_random(path: Path, scale: int = 4, **shape: int) -> UpscalerNet:
     torch.manual_seed(5)
     net = UpscalerNet(**{"scale": scale} | SHAPE | shape).eval().requires_grad_(False)
-    net.output.features.normal_(0, 0.05)
+    net.output.features.weight.normal_(0, 0.05)
     export_upscaler(net, path, UpscalerSpec(arguments=net.args))
     return net
 
@@ -475,7 +506,7 @@ def test_a_base_of_another_scale_gives_all_but_the_last_layer(trainer: Trainer) 
 def test_a_base_of_the_same_scale_gives_all(trainer: Trainer) -> None:
     base = export_random(trainer.folder / "base.onnx")
     begun = UpscalerRun(trainer.config(base=str(trainer.folder / "base.onnx"))).net
-    torch.testing.assert_close(begun.output.features, base.output.features, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(begun.output.features.weight, base.output.features.weight, rtol=1e-3, atol=1e-6)
 
 
 def test_a_base_of_another_shape_is_refused(trainer: Trainer) -> None:

@@ -177,6 +177,7 @@ class UpscalerRun:
         for optimizer in self.optimizers if finite else ():
             set_rate(optimizer, rate)
             optimizer.step()
+        self.net.output.settle()
         move_average(self.average, self.net, c.average_decay, self.step_count)
         self.step_count += 1
         self.images += batch

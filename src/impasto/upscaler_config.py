@@ -63,7 +63,7 @@ class UpscalerConfig:
     """Weight of the distance of the features to the photo's; 0 is an upscaler of pixel loss alone."""
     pixel_weight: float = 1.0
     """Weight of the mean absolute difference of the pixels to the photo's."""
-    small_weight: float = 10.0
+    small_weight: float = 2.0
     """Weight of the same difference when both are small again: colours and contrast stay what they were."""
     feature_layers: tuple[str, ...] = ("relu2_1",)
     """Layers of the features, each with an optional weight: relu2_2:0.5."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from impasto.networks.rewrite import bias_of
 from impasto.upscaler_config import UpscalerArgs
 
 REACH = 2
@@ -54,31 +55,56 @@ class Output(nn.Module):
     """The picture, its pixels repeated, and what is to be added to them: of features, and of the small picture.
 
     Only what is added comes from convolutions. It is small, so bfloat16 does not band a clear sky.
-
-    To features that do not change from place to place all phases answer alike: what is flat stays flat. Left free, a
-    network that is trained by features puts a grid there: to a loss network a grid is nearer to texture than nothing.
     """
 
     def __init__(self, channels: int, scale: int) -> None:
         super().__init__()
         self.scale = scale
-        self.features = nn.Parameter(torch.zeros(3 * scale**2, channels, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(3))
-        self.picture = nn.Parameter(bicubic_weight(scale))
+        self.features = nn.Conv2d(channels, 3 * scale**2, 3, padding=1)
+        self.picture = nn.Conv2d(3, 3 * scale**2, 2 * REACH + 1, padding=REACH, padding_mode="replicate", bias=False)
+        with torch.no_grad():
+            self.features.weight.zero_()
+            bias_of(self.features).zero_()
+            self.picture.weight.copy_(bicubic_weight(scale))
 
     def forward(self, x: Tensor, image: Tensor) -> Tensor:
         """Features (N, C, H, W) and the picture (N, 3, H, W) -> (N, 3, scale H, scale W)."""
-        bias = self.bias.repeat_interleave(self.scale**2)
-        added = F.conv2d(x, even(self.features), bias, padding=1)
-        around = F.pad(image, (REACH,) * 4, mode="replicate")
-        added = added + F.conv2d(around, even(self.picture))
-        return F.pixel_shuffle(added, self.scale) + repeated(image, self.scale)
+        added = F.pixel_shuffle(self.features(x) + self.picture(image), self.scale)
+        return added + repeated(image, self.scale)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Change the weights by as little as makes flat what is flat, and rise evenly what does; after each step.
+
+        The phases are free to answer to texture. Left free elsewhere too, they put a grid there when features are the
+        loss: to a loss network a grid is nearer to texture than nothing is.
+        """
+        weight = self.features.weight
+        weight.copy_(settled(weight, self.scale, torch.zeros_like(weight[:, :, 0, 0])))
+        weight = self.picture.weight
+        own = torch.eye(3, device=weight.device).repeat_interleave(self.scale**2, 0)  # of the repeated pixels
+        weight.copy_(settled(weight, self.scale, own))
+        bias = bias_of(self.features)
+        bias.copy_(bias.unflatten(0, (3, -1)).mean(1, keepdim=True).expand(-1, self.scale**2).flatten())
 
 
-def even(weight: Tensor) -> Tensor:
-    """Weights (3 P, C, K, K) of the phases of three colours, each less what sets its answer to a flat map apart."""
-    answer = weight.mean((2, 3), keepdim=True).unflatten(0, (3, -1))
-    return weight - (answer - answer.mean(1, keepdim=True)).flatten(0, 1)
+def settled(weight: Tensor, scale: int, own: Tensor) -> Tensor:
+    """Weights (3 P, C, K, K) of phases, of which each answers alike to what is flat, and by its place to what rises.
+
+    `own` (3 P, C) is the weight of the pixel itself that is added to theirs.
+    """
+    phases, taps = (3, scale**2), torch.arange(weight.shape[2], device=weight.device) - weight.shape[2] // 2.0
+    flat = weight.mean((2, 3))
+    level = flat.unflatten(0, phases).mean(1, keepdim=True).expand(-1, scale**2, -1).flatten(0, 1)
+    weight = weight - (flat - level)[:, :, None, None]
+    sums = level * weight[0, 0].numel() + own
+    places = ((torch.arange(scale, device=weight.device) + 0.5) / scale - 0.5).expand(scale, -1)
+    for slope, place in ((taps[:, None], places.T), (taps[None], places)):
+        excess = (weight * slope).sum((2, 3)) - place.flatten().repeat(3)[:, None] * sums
+        excess = (excess.unflatten(0, phases) - excess.unflatten(0, phases).mean(1, keepdim=True)).flatten(0, 1)
+        slope = slope.expand(weight.shape[2:])
+        weight = weight - excess[:, :, None, None] * slope / slope.square().sum()
+    return weight
 
 
 def repeated(image: Tensor, scale: int) -> Tensor:
