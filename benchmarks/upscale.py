@@ -99,7 +99,8 @@ def quality(args: argparse.Namespace) -> dict[str, Any]:
         rows: dict[str, list[list[float]]] = {}
         inner = slice(scale, -scale)
         for photo in photos(args):
-            image, own = to_tensor(np.ascontiguousarray(photo)), None
+            image = to_tensor(np.ascontiguousarray(photo))
+            own: list[float] = []
             target = judge(image, layers)
             for name, large in enlarged(photo, scale, upscalers, args.blur):
                 picture = to_tensor(large)

@@ -45,7 +45,8 @@ def whole(pixels: Pixels, path: Path) -> Pixels:
 @pytest.mark.parametrize("size", [(1, 1), (7, 20)])
 def test_it_is_so_many_times_as_large(scale: int | None, factor: int, size: tuple[int, int], noise: Noise) -> None:
     large = upscale(noise(*size), scale)
-    assert (large.shape, large.dtype) == ((factor * size[0], factor * size[1], 3), np.uint8)
+    assert large.shape == (factor * size[0], factor * size[1], 3)
+    assert large.dtype == np.uint8
 
 
 def test_it_is_what_the_network_gives(noise: Noise, mine: Path) -> None:

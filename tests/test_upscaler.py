@@ -35,7 +35,7 @@ from impasto.upscalers import UPSCALER_KEY, UpscalerSpec, load_upscaler
 pytestmark = pytest.mark.usefixtures("one_thread")
 module = sys.modules["impasto.train_upscaler"]
 State = dict[str, Tensor]
-SHAPE = {"width": 6, "blocks": 1}
+SHAPE: dict[str, Any] = {"width": 6, "blocks": 1}
 
 
 def random_net(scale: int = 4, seed: int = 0) -> UpscalerNet:
@@ -98,7 +98,7 @@ def test_settled_no_grid_grows_on_what_is_flat_or_rises_evenly(scale: int) -> No
     def bends() -> float:
         inner = net.output(x, image)[:, :, 3 * scale : -3 * scale, 3 * scale : -3 * scale]
         assert inner.std() > 0.1
-        return max(inner.diff(n=2, dim=axis).abs().max().item() for axis in (2, 3))
+        return max(float(inner.diff(n=2, dim=axis).abs().max()) for axis in (2, 3))
 
     assert bends() > 0.1
     net.output.settle()
@@ -487,7 +487,7 @@ def test_what_the_loss_network_sees_is_moved_at_random(trainer: Trainer) -> None
 
 def export_random(path: Path, scale: int = 4, **shape: int) -> UpscalerNet:
     torch.manual_seed(5)
-    net = UpscalerNet(**{"scale": scale} | SHAPE | shape).eval().requires_grad_(False)
+    net = UpscalerNet(None, **{"scale": scale} | SHAPE | shape).eval().requires_grad_(False)
     net.output.features.weight.normal_(0, 0.05)
     export_upscaler(net, path, UpscalerSpec(arguments=net.args))
     return net

@@ -107,7 +107,7 @@ def stylize(
     runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
     settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
     options, paint = settings | {"mask": soft_mask}, choice.paint
-    where = {"device": device, "precision": precision}
+    where: dict[str, Any] = {"device": device, "precision": precision}
     settings |= where | ({"upscale": upscale} if upscale else {})
     failures = 0
     for job in jobs:
