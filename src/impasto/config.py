@@ -126,7 +126,7 @@ class TrainConfig:
     minutes: float | None = None
     """Length of training by the clock, its steps alone; such a run cannot be repeated to the bit."""
     batch_size: tuple[int, ...] = (8, 8, 4)
-    """Photos a step; several values go with several image sizes."""
+    """Photos a step, of all processes together; several values go with several image sizes."""
     image_size: tuple[int, ...] = (128, 128, 192)
     """Side of the square crops, in pixels; several are used one after another for equal shares of the run."""
     style_size: tuple[int, ...] = (320, 512, 820)

@@ -6,7 +6,7 @@ that one set of weights fits all. ``relative=False`` gives Johnson's absolute fo
 Gram matrices divided by C.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -22,9 +22,19 @@ Features = Mapping[str, Tensor]
 Weights = Mapping[str, float]
 
 
-def content_loss(features: Features, targets: Features, weights: Weights, *, relative: bool = True) -> Tensor:
-    """Distance of `features` to the photo's, (N, C, H, W) each; layers averaged by `weights`, if absolute summed."""
-    values = {k: distance(features[k], targets[k], relative=relative) for k in weights}
+def content_loss(
+    features: Features,
+    targets: Features,
+    weights: Weights,
+    *,
+    relative: bool = True,
+    mean: Callable[[Tensor], Tensor] = torch.mean,
+) -> Tensor:
+    """Distance of `features` to the photo's, (N, C, H, W) each; layers averaged by `weights`, if absolute summed.
+
+    `mean` is of (N,) over the batch, or over several processes' batches.
+    """
+    values = {k: distance(features[k], targets[k], relative=relative, mean=mean) for k in weights}
     return weighted_sum(values, weights) / (sum(weights.values()) if relative else 1)
 
 
@@ -44,7 +54,9 @@ def total_variation(image: Tensor) -> Tensor:
     return down + across
 
 
-def distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:
+def distance(
+    features: Tensor, target: Tensor, *, relative: bool, mean: Callable[[Tensor], Tensor] = torch.mean
+) -> Tensor:
     """Squared distance of two feature maps, an image at a time, relative or over C H W.
 
     Relative to a geometric mean of the target's own square and the batch's mean: over its own a crop of empty sky,
@@ -55,7 +67,7 @@ def distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:
     if not relative:
         return excess / target[0].numel()
     own = squares(target)
-    return excess / (own**OWN * own.mean() ** (1 - OWN) + TINY)
+    return excess / (own**OWN * mean(own) ** (1 - OWN) + TINY)
 
 
 def gram_distance(features: Tensor, target: Tensor, *, relative: bool) -> Tensor:

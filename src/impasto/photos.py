@@ -88,22 +88,26 @@ def list_photos(path: Path) -> Iterator[Photo]:
 class Crops:
     """Random square crops of photos, flipped or not, at random scales."""
 
-    def __init__(self, photos: list[Photo], seed: int) -> None:
+    def __init__(self, photos: list[Photo], seed: int, *, share: tuple[int, int] = (0, 1)) -> None:
         self.photos = photos
         self.seed = seed
+        self.part, self.parts = share
         self.unreadable: set[int] = set()
 
     def batch(self, step: int, first: int, count: int, size: int) -> Batch:
         """Crops `first` to `first + count` of the run, those of step `step`: uint8 (count, size, size, 3).
 
+        With a `share` (part, parts), only that part of them, of as many equal ones.
         An unreadable photo is logged once and the next in line takes its place, as it does of a crop of one colour.
 
         Raises:
             TrainingError: More than 1 % of the photos, and more than 50, cannot be read, or none can.
 
         """
-        rng = np.random.default_rng((self.seed, step))
-        return np.stack([self.crop(first + i, size, *rng.random(4)) for i in range(count)])
+        drawn = np.random.default_rng((self.seed, step)).random((count, 4))
+        each = count // self.parts
+        own = range(self.part * each, (self.part + 1) * each)
+        return np.stack([self.crop(first + i, size, *drawn[i]) for i in own])
 
     def crop(self, position: int, size: int, zoom: float, across: float, down: float, flip: float) -> Batch:
         """A crop of the photo at `position` of the endless sequence, which shuffles anew in every epoch."""

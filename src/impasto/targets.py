@@ -4,6 +4,7 @@ Row 0 is the photo. A `StyleNet` mixes its rows by weights, and the Gram matrice
 painting of half the strength has to reach statistics half way from the photo's to the painting's.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,13 @@ class Targets:
         tv = total_variation(image)[0].clamp_min(FLAT)
         return {layer: gram(features[layer]) for layer in self.style_weights}, tv
 
-    def losses(self, painted: Tensor, photo: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        """Content, style and total-variation losses (N,) of painted photos (N, 3, H, W); weights of rows (N, R + 1)."""
+    def losses(
+        self, painted: Tensor, photo: Tensor, rows: Tensor, *, mean: Callable[[Tensor], Tensor] = torch.mean
+    ) -> dict[str, Tensor]:
+        """Content, style and total-variation losses (N,) of painted photos (N, 3, H, W); weights of rows (N, R + 1).
+
+        `mean` is as of `content_loss`.
+        """
         some_photo = bool((rows[:, 0] > 0).any())
         layers = self.content_weights | (self.style_weights if some_photo else {})
         with torch.no_grad():
@@ -80,7 +86,7 @@ class Targets:
                 tv = tv + rows[:, 0] * total_variation(photo).clamp_min(FLAT)
         features = self.loss_network(painted.to(self.dtype), self.content_weights | self.style_weights)
         return {
-            "content": content_loss(features, targets, self.content_weights, relative=self.relative),
+            "content": content_loss(features, targets, self.content_weights, relative=self.relative, mean=mean),
             "style": style_loss(features, grams, self.style_weights, relative=self.relative),
             "tv": total_variation(painted) / (tv if self.relative else 1.0),
         }

@@ -7,6 +7,7 @@ average of the weights, bfloat16 arithmetic, and loss networks that may share th
 import contextlib
 import copy
 import dataclasses
+import io
 import logging
 import math
 import time
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from impasto.config import TrainConfig, key_of, to_json
 from impasto.devices import pick_device, pick_precision, torch_failures
@@ -30,6 +32,7 @@ from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
 from impasto.palette import extended
 from impasto.photos import Crops, Prefetch
+from impasto.processes import Processes, joined
 from impasto.runs import (
     channels_last,
     check_same_run,
@@ -65,32 +68,30 @@ T = TypeVar("T")
 def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator[Step]:
     """Train a style and write its file: yields every step; closing the generator saves a checkpoint first.
 
-    `progress` is told of a loss network's download: bytes that are there, bytes in all.
+    `progress` is told of a loss network's download: bytes that are there, bytes in all. In processes that `torchrun`
+    started, each step's photos are divided among them; the first writes.
 
     Raises:
         ImpastoError: The painting, photos, loss network or checkpoint cannot be used, or the output not be written.
-        ValueError: A layer is not in the loss network.
+        ValueError: A layer is not in the loss network, or a step's photos cannot be divided equally.
 
     """
-    run = Run(config)
-    with translated():
-        run.open(progress)
-    event = run.resume()
-    run.journal.open(run.step_count)
-    try:
-        with translated(), Prefetch(Crops(run.photos, config.seed)) as photos:
-            while run.progress < 1:
-                step = run.step(photos)
-                if run.due(config.sample_interval) and not step.event:
-                    step = dataclasses.replace(step, sample=run.sample(), figures=run.examine())
-                checkpoint = run.save() if run.due(config.checkpoint_interval) else None
-                step = dataclasses.replace(step, checkpoint=checkpoint, event=event or step.event)
-                event = ""
-                if step.event or step.sample or run.due(config.log_interval):
-                    run.journal.write(step)
-                yield step
-    finally:
-        run.close()
+    with joined(pick_device(config.device)) as processes:
+        run = Run(config, processes)
+        with translated():
+            run.open(progress)
+        event = run.resume()
+        run.begin()
+        try:
+            share = (processes.rank, processes.count)
+            with translated(), Prefetch(Crops(run.photos, config.seed, share=share)) as photos:
+                while run.progress < 1:
+                    yield run.record(run.step(photos), event)
+                    event = ""
+        finally:
+            run.close()
+    if not processes.first:
+        return
     if run.examined != run.step_count:  # all was done before, perhaps with other names and strengths
         with translated():
             run.examine()
@@ -105,20 +106,23 @@ def translated() -> contextlib.AbstractContextManager[None]:
 class Run:
     """State of a training run: networks, optimiser, targets, and how far it has come."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, processes: Processes = Processes()) -> None:  # noqa: B008 - it is frozen
         self.config = config
+        self.processes = processes
         self.journal = Journal(config.folder, tensorboard=config.tensorboard)
         self.device = torch.device(pick_device(config.device))
         self.dtype = pick_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.entries = make_entries(config)
         self.net = channels_last(begin_network(config).to(self.device))
+        self.trained: nn.Module = self.net  # in several processes, what also averages their gradients
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()  # a sample must not move batch statistics
         self.optimizers = optimizers(self.net, config.learning_rate, config.optimizer)
         own = {*(path.absolute() for path in config.paintings), *(p.absolute() for p in config.folder.glob("*"))}
         self.photos, self.validation = split_photos(config.photos, config.validation, own)
         spec = make_spec(self.net, entries=self.entries)
         check_crops(config, spec)
+        check_shares(config, processes.count)
         self.multiple = spec.multiple
         self.total_steps = count_steps(config, len(self.photos))
         self.step_count = self.images = 0
@@ -137,6 +141,13 @@ class Run:
         self.samples = self.read_samples()
         make_folders(self.config.folder, self.config.output.parent)
         self.good = self.state()
+
+    def begin(self) -> None:
+        """Open the log, or wait for gradients of the other processes."""
+        if self.processes.first:
+            self.journal.open(self.step_count)
+        if self.processes.count > 1:
+            self.trained = DistributedDataParallel(self.net, forward_sync_buffers=False)
 
     def read_samples(self) -> list[Pixels]:
         """Validation photos, reduced; those that cannot be read, or are a mere strip, are skipped."""
@@ -178,38 +189,41 @@ class Run:
         """
         start = time.perf_counter()
         batch, size = self.now(self.config.batch_size), self.now(self.config.image_size)
+        own = self.own(batch)
         rate = self.learning_rate()
         image = to_tensor(photos.batch(self.step_count, self.images, batch, size)).to(self.device)
         rows, styles = self.rows(batch)
-        losses = self.losses(image, rows, self.net)
-        loss = self.total(losses, styles)
+        losses = self.losses(image, rows[own], self.net)
+        loss = self.total(losses, styles[own])
         for optimizer in self.optimizers:
             set_rate(optimizer, rate)
         self.net.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(self.net.parameters(), self.config.gradient_clip, foreach=True))
+        told = {"loss": loss, "instability": losses["instability"].mean()}
+        found = self.everywhere(told | {k: losses[k] for k in ("content", "style", "tv")})
         event = ""
-        if math.isfinite(norm) and math.isfinite(loss.item()):
+        if math.isfinite(norm) and bool(found["loss"].isfinite().all()):
             self.whole = False
             for optimizer in self.optimizers:
                 optimizer.step()
             move_average(self.average, self.net, self.config.average_decay, self.step_count)
-            self.note(losses["style"].detach().cpu(), styles)
+            self.note(found["style"], styles)
             self.step_count += 1
             self.images += batch
             self.whole = True
         else:
             event = self.roll_back(batch)
-        seconds = time.perf_counter() - start
+        seconds = self.processes.told(time.perf_counter() - start)  # or each would be at another learning rate
         self.seconds += seconds
         return Step(
             step=self.step_count,
             progress=self.progress,
-            loss=loss.item(),
-            content=losses["content"].mean().item(),
-            style=losses["style"].mean().item(),
-            tv=losses["tv"].mean().item(),
-            instability=losses["instability"].mean().item(),
+            loss=found["loss"].mean().item(),
+            content=found["content"].mean().item(),
+            style=found["style"].mean().item(),
+            tv=found["tv"].mean().item(),
+            instability=found["instability"].mean().item(),
             styles=dict(zip((entry.name for entry in self.entries), self.style_losses.tolist(), strict=True)),
             learning_rate=rate,
             images=self.images,
@@ -218,6 +232,21 @@ class Run:
             seconds_left=self.seconds / max(self.progress, 1e-9) * (1 - self.progress),
             event=event,
         )
+
+    def own(self, count: int) -> slice:
+        """Places of this process's photos among the `count` of a step."""
+        each = count // self.processes.count
+        return slice(self.processes.rank * each, (self.processes.rank + 1) * each)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of values (N,) of this process's photos and of the others'."""
+        return self.processes.gathered(values).mean()
+
+    def everywhere(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Losses of this process's photos, () or (N,), as those of all photos, on the CPU."""
+        together = self.processes.gathered(torch.cat([v.detach().reshape(-1).float() for v in values.values()])[None])
+        parts = torch.split(together.cpu(), [v.numel() for v in values.values()], 1)
+        return {name: part.flatten() for name, part in zip(values, parts, strict=True)}
 
     def rows(self, count: int) -> tuple[Tensor, Tensor]:
         """Weights of the rows (count, K) for the photos of this step, and which style each has (count,)."""
@@ -235,13 +264,16 @@ class Run:
         Of the network that is trained, its instability too.
         """
         painted = self.paint(net, image, rows)
-        losses = self.targets.losses(painted, image, rows)
-        return losses | ({"instability": self.instability(image, painted, rows)} if net is self.net else {})
+        if net is not self.net:
+            return self.targets.losses(painted, image, rows)
+        losses = self.targets.losses(painted, image, rows, mean=self.mean)
+        return losses | {"instability": self.instability(image, painted, rows)}
 
     def paint(self, net: Network, image: Tensor, rows: Tensor) -> Tensor:
         """What `net` paints of images (N, 3, H, W) with weights of rows (N, K), in the run's arithmetic."""
+        forward = self.trained if net is self.net else net
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return paint(net, image, rows)
+            return forward(image, rows) if isinstance(net, StyleNet) else forward(image)  # type: ignore[no-any-return]
 
     def instability(self, image: Tensor, painted: Tensor, rows: Tensor) -> Tensor:
         """What does not move with the photo in paintings (N, 3, H, W), over their variance; of every other, (N / 2,).
@@ -256,7 +288,9 @@ class Run:
         side = (image.shape[2] - MOVED) // self.multiple * self.multiple
         window = (some, slice(None), slice(top, top + side), slice(left, left + side))
         moved = image[window] * float(rng.normal(1, BRIGHTER))
-        noise = rng.normal(0, NOISE, moved.shape).astype(np.float32)
+        first = self.processes.rank * len(moved)
+        rngs = [np.random.default_rng((self.config.seed, 3, self.step_count, first + i)) for i in range(len(moved))]
+        noise = np.stack([rng.normal(0, NOISE, moved.shape[1:]) for rng in rngs]).astype(np.float32)
         again = self.paint(self.net, moved + torch.from_numpy(noise).to(self.device), rows[some]).float()
         before = painted[window].float()
         variance = before.detach().var((2, 3)).mean(1) + 1e-4
@@ -306,17 +340,33 @@ class Run:
         """File of the checkpoint."""
         return self.config.folder / "checkpoint.pt"
 
-    def save(self) -> Path:
-        """Write a checkpoint, whole or not at all."""
+    def record(self, step: Step, event: str) -> Step:
+        """Have the first process write what is due: sample, checkpoint, line of the log; `event` came before."""
+        if self.processes.first and self.due(self.config.sample_interval) and not step.event:
+            step = dataclasses.replace(step, sample=self.sample(), figures=self.examine())
+        checkpoint = self.save() if self.due(self.config.checkpoint_interval) else None
+        step = dataclasses.replace(step, checkpoint=checkpoint, event=event or step.event)
+        if not self.processes.first:
+            return step
+        if step.event or step.sample or self.due(self.config.log_interval):
+            self.journal.write(step)
+        return step
+
+    def save(self) -> Path | None:
+        """Keep the state to roll back to; the first process writes it as a checkpoint, whole or not at all."""
         self.good = self.state()
-        return write_checkpoint(self.checkpoint, self.good)
+        return write_checkpoint(self.checkpoint, self.good) if self.processes.first else None
 
     def resume(self) -> str:
-        """Continue from the checkpoint, if there is one and it is wanted; says what it did."""
-        if not (self.config.resume and self.checkpoint.exists()):
+        """Continue from the checkpoint, if there is one and it is wanted; says what it did.
+
+        The first process reads it, for all: another machine's need not see its disk.
+        """
+        data = self.processes.told(self.read_checkpoint())
+        if data is None:
             return ""
         try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            state = torch.load(io.BytesIO(data), map_location=self.device, weights_only=True)
             check_same_run(state["config"], to_json(self.config), self.checkpoint)
             self.load(state)
         except TrainingError:
@@ -325,6 +375,15 @@ class Run:
             raise not_a_checkpoint(self.checkpoint, error) from error
         self.good = self.state()
         return f"resumed at step {self.step_count}"
+
+    def read_checkpoint(self) -> bytes | None:
+        """Bytes of the checkpoint to continue from, if there is one and it is wanted."""
+        if not (self.processes.first and self.config.resume and self.checkpoint.exists()):
+            return None
+        try:
+            return self.checkpoint.read_bytes()
+        except OSError as error:
+            raise TrainingError(f"{self.checkpoint}: cannot be read ({error.strerror})") from error
 
     def roll_back(self, batch: int) -> str:
         """Return to the last good state, but to photos that have not been seen, with half the learning rate."""
@@ -444,6 +503,13 @@ def check_crops(config: TrainConfig, spec: StyleSpec) -> None:
     for size in config.image_size:
         if size % spec.multiple or size < least:
             raise ValueError(f"image_size is {size}; it must be a multiple of {spec.multiple}, at least {least}")
+
+
+def check_shares(config: TrainConfig, processes: int) -> None:
+    """Raise a ValueError where the photos of a step cannot be divided equally."""
+    for batch in config.batch_size:
+        if batch % processes:
+            raise ValueError(f"batch_size is {batch}; each of the {processes} processes must get as many of them")
 
 
 def begin_network(config: TrainConfig) -> Network:

@@ -33,11 +33,18 @@ def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path
     """
     check_style_suffix(settings.output)
     with needs_extra("train"):
+        from impasto.processes import launched
         from impasto.train import train as run
-    for name, value in to_json(settings).items():
-        print(f"{name} = {json.dumps(value)}", flush=True)
+    first = launched().first  # of several processes one speaks
+    if first:
+        for name, value in to_json(settings).items():
+            print(f"{name} = {json.dumps(value)}", flush=True)
     return follow(
-        run(settings, progress=download_bar()), lambda step: show(step, settings), settings.output, settings.folder
+        run(settings, progress=download_bar() if first else None),
+        lambda step: show(step, settings) if first else None,
+        settings.output,
+        settings.folder,
+        quiet=not first,
     )
 
 
