@@ -84,7 +84,7 @@ def enlarged(photo: Pixels, scale: int, upscalers: Mapping[str, Upscaler], blur:
     """What bicubic interpolation and the upscalers make of a photo that was made small."""
     image = reduced(to_tensor(np.ascontiguousarray(photo)), scale, blur)[0]
     small = np.ascontiguousarray((image * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
-    yield "bicubic", bicubic(small, scale)
+    yield "bicubic", bicubic(small, scale).copy()  # Pillow's own is read-only
     for name, one in upscalers.items():
         yield name, upscale(small, upscaler=one)
 
