@@ -372,7 +372,7 @@ def test_a_killed_run_goes_back_to_its_checkpoint(trainer: Trainer) -> None:
 
 def test_a_run_of_other_settings_is_not_continued(trainer: Trainer) -> None:
     trainer.run(stop=2)
-    with pytest.raises(TrainingError, match=r"pixel_weight was 1\.0, is 2\.0"):
+    with pytest.raises(TrainingError, match=r"pixel_weight was 10\.0, is 2\.0"):
         trainer.run(pixel_weight=2.0)
     assert trainer.run(steps=4)[0].step == 3  # its length may change
     assert trainer.run(pixel_weight=2.0, resume=False)[0].step == 1
@@ -465,7 +465,7 @@ def test_large_photos_are_reduced_for_samples(trainer: Trainer) -> None:
 
 def test_pixel_loss_alone_needs_no_loss_network(trainer: Trainer) -> None:
     steps = trainer.run(steps=2, feature_weight=0.0, loss_network=("/nowhere",))
-    assert steps[-1].loss == pytest.approx(steps[-1].pixels + 2 * steps[-1].small)
+    assert steps[-1].loss == pytest.approx(10 * steps[-1].pixels + 2 * steps[-1].small)
 
 
 def test_a_layer_that_is_nowhere_is_told_before_training(trainer: Trainer) -> None:

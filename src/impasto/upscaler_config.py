@@ -61,7 +61,7 @@ class UpscalerConfig:
 
     feature_weight: float = 1.0
     """Weight of the distance of the features to the photo's; 0 is an upscaler of pixel loss alone."""
-    pixel_weight: float = 1.0
+    pixel_weight: float = 10.0
     """Weight of the mean absolute difference of the pixels to the photo's."""
     small_weight: float = 2.0
     """Weight of the same difference when both are small again: colours and contrast stay what they were."""
