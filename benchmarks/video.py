@@ -2,7 +2,9 @@
 
 ``steadiness``: flicker and sharpness with `--steady` against every frame painted by itself, for five styles; ``cuts``:
 the first frame after each cut against a fresh start; ``speed``: frames a second of 1280 x 720, end to end; ``memory``:
-resident memory over a video of ten minutes; ``sound``: the packets of its sound; ``stills``: a picture to look at.
+resident memory over a video of ten minutes; ``sound``: the packets of its sound; ``stills``: a picture to look at;
+``film``: flicker, sharpness and losses of a video painted by optimisation, each frame by itself, led by the last one's
+painting, and in two passes.
 """
 
 import argparse
@@ -31,7 +33,7 @@ import impasto
 from impasto.flow import STEADY, Motion, Steadier
 from impasto.images import resize, write_image
 from impasto.memory import keep_memory
-from impasto.video import read_frames
+from impasto.video import read_clip, read_frames
 from speed import machine, ran
 
 Pixels = npt.NDArray[np.uint8]
@@ -46,16 +48,22 @@ PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 def main() -> None:
     """Measure what is asked for, print it and write it as JSON."""
     parser = argparse.ArgumentParser(description="Measure video.")
-    parser.add_argument("names", nargs="*", help=f"{', '.join(MEASUREMENTS)}; all unless given")
+    parser.add_argument("names", nargs="*", help=f"{', '.join(MEASUREMENTS)}; all but film unless given")
     parser.add_argument(
         "--videos", nargs="+", type=Path, required=True, help="clips; sound, speed and memory take the first"
     )
-    parser.add_argument("--frames", type=int, default=100, help="of each clip, for the steadiness")
+    parser.add_argument("--frames", type=int, default=100, help="of each clip, for the steadiness and the film")
+    parser.add_argument("--start", type=float, default=0.0, help="second at which the film begins")
+    parser.add_argument("--painting", type=Path, help="picture whose style the film has")
+    parser.add_argument("--size", type=int, default=256, help="long side in pixels of the film")
+    parser.add_argument("--iterations", type=int, default=40, help="of the film's frames that are led, at each size")
+    parser.add_argument("--fresh", type=int, default=150, help="iterations of others at each size, twice at the first")
+    parser.add_argument("--sheets", type=Path, help="folder for pictures of the film's frames")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
     keep_memory()  # as the command does
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.names or MEASUREMENTS:
+    for name in args.names or [name for name in MEASUREMENTS if name != "film"]:
         about = {"machine": machine() | {"load": os.getloadavg()[0]}, "command": ran()}
         with TemporaryDirectory() as folder:
             results[name] = about | MEASUREMENTS[name](args, Path(folder))
@@ -323,6 +331,64 @@ def stills(args: argparse.Namespace, _: Path) -> dict[str, Any]:
     return {"style": style, "frames": [first + warm_up, first + warm_up + 1], "clip": args.videos[0].stem}
 
 
+# ---------------------------------------------------------------------------------------------------------------- film
+
+WAYS: dict[str, dict[str, Any]] = {"alone": {"steady": 0.0}, "led": {}, "two passes": {"passes": 2}}
+
+
+def film(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Temporal error, sharpness and losses of each video painted by optimisation, in each of the ways."""
+    if args.painting is None:
+        raise SystemExit("film needs a --painting")
+    about = {"size": args.size, "painting": args.painting.stem, "start": args.start}
+    return about | {"clips": {video.stem: filmed(video, args, folder) for video in args.videos}}
+
+
+def filmed(video: Path, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Figures of one video, and a picture of its frames: as they are, and a row for each of the ways."""
+    end = args.start + (args.frames - 0.5) / float(read_clip(video).rate)
+    results: dict[str, Any] = {}
+    rows: list[list[Pixels]] = []
+    for way, settings in WAYS.items():
+        config = impasto.OptimizeConfig(
+            video,
+            (str(args.painting),),
+            output=folder / f"{video.stem} {way}.mkv",
+            size=args.size,
+            first_iterations=2 * args.fresh,
+            iterations=args.fresh,
+        )
+        piece = impasto.FilmConfig(start=args.start, end=end, quality=100, frame_iterations=args.iterations, **settings)
+        last: dict[int, impasto.FilmStep] = {}
+        begin = time.perf_counter()
+        for step in impasto.optimize_video(config, piece):
+            last[step.frame] = step
+        seconds = (time.perf_counter() - begin) / len(last)
+        painted = [frame.pixels for frame in read_frames(config.output)]
+        if not rows:
+            shown = read_frames(video, start=args.start, end=end)
+            rows.append([resize(frame.pixels, painted[0].shape[:2]) for frame in shown])
+            flows = [flow_of(before, after) for before, after in itertools.pairwise(rows[0])]
+            results |= {"frames": len(painted), "input_error": temporal_error(rows[0], flows)}
+        rows.append(painted)
+        results[way] = {
+            "error": temporal_error(painted, flows),
+            "sharpness": sharpness(painted),
+            "sharpness_of_the_last_quarter": sharpness(painted[-max(1, len(painted) // 4) :]),
+            "content": statistics.mean(step.content for step in last.values()),
+            "style": statistics.mean(step.style for step in last.values()),
+            "seconds_a_frame": seconds,
+        }
+        if way != "alone":
+            results[way]["over_alone"] = {k: round(v / results["alone"][k], 3) for k, v in results[way].items()}
+        print(video.stem, way, results[way], flush=True)
+    if args.sheets:
+        columns = np.linspace(0, len(rows[0]) - 1, min(4, len(rows[0]))).round().astype(int)
+        sheet = np.vstack([np.hstack([row[i] for i in columns]) for row in rows])
+        write_image(args.sheets / f"film-{video.stem}.jpg", sheet, quality=85)
+    return results
+
+
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
     "steadiness": steadiness,
     "cuts": cuts,
@@ -330,6 +396,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = 
     "memory": memory,
     "sound": sound,
     "stills": stills,
+    "film": film,
 }
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 ``adain`` is the decoder from relu4_1 (Huang & Belongie 2017): content and style losses. ``wct1`` to ``wct5`` are those
 of Li et al. 2017, which learn to undo the encoder and never see a style. ``rows`` is a palette whose rows a network
 makes of a painting's statistics (Ghiasi et al. 2017), from the built-in palette. The encoder is `vgg19-compact`, and
-stays as it is.
+stays as it is. ``hourglass`` begins with the decoder of ``adain``, which must be there, and has the painting's moments
+on all levels (Sheng et al. 2018).
 
 Departures: losses are relative, and the style loss has Gram matrices beside means and deviations, since a small
 encoder's are pleased too easily by the latter alone; some photos are painted at part of the strength, some not at
@@ -32,7 +33,7 @@ from impasto.images import Pixels, fit, read_image
 from impasto.losses import TINY, distance, gram_distance, total_variation
 from impasto.muon import optimizers, set_rate
 from impasto.networks.autoencoder import Decoder, encoder
-from impasto.networks.engines import ENGINES, RowNet, WCTNet, describe
+from impasto.networks.engines import ENGINES, HourglassNet, RowNet, WCTNet, describe, layer
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.weights import COMPACT, load_loss_network
 from impasto.paintings import engines_folder
@@ -45,7 +46,7 @@ from impasto.targets import to_tensor
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 HELD_OUT = 6
 """One of so many paintings of a second folder is for judging alone, as of `vgg19-compact`."""
-STEPS = {"adain": 12000, "rows": 12000} | {f"wct{level}": 6000 for level in range(1, 6)}
+STEPS = {"adain": 12000, "hourglass": 12000, "rows": 12000} | {f"wct{level}": 6000 for level in range(1, 6)}
 RATE, WARM_UP, AVERAGE = 1.5e-3, 100, 0.999
 SAVE_EVERY = 250
 """Steps between checkpoints."""
@@ -63,6 +64,9 @@ OTHER_COLORS, PHOTOS_TOO = 0.6, 0.15
 """Shares of the paintings that get other colours, and in whose place is a photo."""
 
 Losses = Mapping[str, Tensor]
+Features = Mapping[str, Tensor]
+Paint = Callable[[Tensor, Features, Features, Tensor], Tensor]
+"""Of photos (N, 3, H, W), their features and the paintings', and strengths (N,)."""
 Objective = Callable[[Tensor, Tensor, Tensor], Losses]
 """Of photos and paintings (N, 3, H, W) and strengths (N,)."""
 
@@ -144,30 +148,51 @@ def adain_objective(net: nn.Module) -> Objective:
     return losses
 
 
-def rows_objective(net: RowNet) -> Objective:
-    """Content, style and total-variation losses of a network whose rows are made of statistics."""
+def painting_objective(paint: Paint) -> Objective:
+    """Content, style and total-variation losses of a network that paints as the built-in palette does."""
     eyes = Eyes()
 
     def losses(photo: Tensor, painting: Tensor, strength: Tensor) -> Losses:
-        style = torch.cat([1 - strength[:, None], torch.diag(strength)], 1)
         with torch.no_grad():
             own, wanted = eyes(photo), eyes(painting)
             targets = eyes.wide(own)
             grams = {k: gram(v).float() for k, v in eyes.wide(wanted).items()}
             mixtures = {k: torch.lerp(gram(targets[k]).float(), grams[k], strength[:, None, None]) for k in LAYERS}
             variation = torch.lerp(total_variation(photo), total_variation(painting), strength) + FLAT
-        rows = net.rows(describe(statistics_of(wanted)))
-        with torch.autocast("cpu", torch.bfloat16):
-            image = net.paint(photo, style, rows)
+        image = paint(photo, own, wanted, strength)
         found = eyes.wide(eyes(image))
         content = [distance(found[k], targets[k], relative=True) for k in CONTENT]
         return {
             "content": torch.stack(content).mean(),
             "style": STYLE_WEIGHT * torch.stack([style_distance(found[k], mixtures[k]) for k in LAYERS]).mean(),
             "tv": TV_WEIGHT * (total_variation(image) / variation).mean(),
+            "photo": photo_loss(image, photo, 1 - strength),
         }
 
     return losses
+
+
+def rows_paint(net: RowNet) -> Paint:
+    """How a network paints whose rows are made of statistics."""
+
+    def paint(photo: Tensor, _: Features, wanted: Features, strength: Tensor) -> Tensor:
+        style = torch.cat([1 - strength[:, None], torch.diag(strength)], 1)
+        rows = net.rows(describe(statistics_of(wanted)))
+        with torch.autocast("cpu", torch.bfloat16):
+            return net.paint(photo, style, rows)
+
+    return paint
+
+
+def hourglass_paint(net: HourglassNet) -> Paint:
+    """How a network paints that gives the photo's features the painting's moments."""
+
+    def paint(_: Tensor, own: Features, wanted: Features, strength: Tensor) -> Tensor:
+        moments = [values for level in net.levels for values in mean_deviation(wanted[layer(level)])]
+        with torch.autocast("cpu", torch.bfloat16):
+            return net.paint(own, 1 - strength, [strength[:, None] * values for values in moments])
+
+    return paint
 
 
 def statistics_of(features: Mapping[str, Tensor]) -> list[Tensor]:
@@ -257,16 +282,34 @@ def wct_objective(net: nn.Module, level: int) -> Objective:
     return losses
 
 
-def begin(part: str, paintings: "Paintings") -> tuple[nn.Module, Objective]:
+def begin(part: str, paintings: "Paintings", runs: Path) -> tuple[nn.Module, Objective]:
     """An untrained network, and what it is trained to do."""
     torch.manual_seed(0)
     if part == "rows":
         rows = channels_last(RowNet())
         begin_rows(rows, paintings)
-        return rows, rows_objective(rows)
+        return rows, painting_objective(rows_paint(rows))
+    if part == "hourglass":
+        hourglass = channels_last(HourglassNet())
+        hourglass.encoder.requires_grad_(False)
+        begun = torch.load(runs / "adain.pt", weights_only=True)["average"]
+        hourglass.decoder.load_state_dict(begun, strict=False)
+        return hourglass, painting_objective(hourglass_paint(hourglass))
     level = 4 if part == "adain" else int(part[-1])
     net = channels_last(Decoder(level))
+    if level == 5:
+        begin_deepest(net, torch.load(runs / "wct4.pt", weights_only=True)["average"])
     return net, adain_objective(net) if part == "adain" else wct_objective(net, level)
+
+
+def begin_deepest(net: Decoder, trained: Mapping[str, Tensor]) -> None:
+    """Start the decoder from relu5_1 with that from relu4_1, its last layers: alone it did not find the colours."""
+    more = len(net.layers) - len({name.split(".")[1] for name in trained if name.startswith("layers.")})
+    moved = {}
+    for name, value in trained.items():
+        kind, place, *rest = name.split(".")
+        moved[".".join([kind, str(int(place) + more), *rest]) if kind == "layers" else name] = value
+    net.load_state_dict(moved, strict=False)
 
 
 class Paintings:
@@ -336,7 +379,7 @@ def train(args: argparse.Namespace) -> None:
     seen = [p for i, folder in enumerate(folders) for j, p in enumerate(folder) if i == 0 or j % HELD_OUT]
     photos = find_photos(args.photos)
     paintings = Paintings(seen, photos)
-    net, objective = begin(args.part, paintings)
+    net, objective = begin(args.part, paintings, args.runs)
     average = copy.deepcopy(net)
     optimisers = optimizers(net, RATE, args.optimizer)
     step = images = 0

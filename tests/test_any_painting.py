@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from conftest import picture
-from impasto import paintings
 from impasto.networks.engines import WCTNet
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "any_painting.py"
@@ -134,4 +133,3 @@ def test_only_what_is_trained_to_the_end_is_exported(
     assert [*exported] == ["wct"]
     made = exported["wct"].decoders
     assert torch.equal(made["5"].output.weight, decoder["output.weight"])  # type: ignore[index,union-attr]
-    assert paintings.ENGINES == ("rows", "adain", "wct")

@@ -11,7 +11,7 @@ import pytest
 
 import impasto
 from clipmaker import Pixels, blocks, packets, stamps, turn, write_clip
-from impasto import clips, parts
+from impasto import parts
 from impasto.clips import ClipStep, Cut, ahead, paint_with
 from impasto.errors import StyleError, VideoError
 from impasto.video import read_clip, read_frames
@@ -28,7 +28,7 @@ def names(folder: Path) -> list[str]:
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a part be ten frames long."""
-    monkeypatch.setattr(clips, "PART_FRAMES", 10)
+    monkeypatch.setattr(parts, "PART_FRAMES", 10)
 
 
 # -------------------------------------------------------------------------------------------------------------- results

@@ -14,8 +14,8 @@ from torch import nn
 from impasto import StyleError, engines, paintings, protobuf
 from impasto.export import load_network
 from impasto.images import to_network
-from impasto.networks.autoencoder import Decoder, encoder
-from impasto.networks.engines import ENGINES, AdaINNet, Between, RowNet, WCTNet, describe
+from impasto.networks.autoencoder import WIDTHS, Decoder, encoder
+from impasto.networks.engines import ENGINES, GAIN, AdaINNet, Between, HourglassNet, RowNet, WCTNet, describe
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.paintings import SIZES, Statistics, engine_style, measure
 from impasto.runtimes import OpenVINORuntime, TorchRuntime
@@ -31,6 +31,7 @@ PHOTO = np.kron(RNG.integers(0, 256, (5, 7, 3)), np.ones((9, 9, 1))).astype(np.u
 KINDS: dict[str, Callable[[], nn.Module]] = {
     "adain": AdaINNet,
     "rows": RowNet,
+    "hourglass": HourglassNet,
     "wct": functools.partial(WCTNet, (2, 1)),
 }
 
@@ -160,6 +161,34 @@ def test_adain_at_full_strength_has_the_paintings_statistics(statistics: Statist
     assert lively.sum() > 60
     torch.testing.assert_close(found[0][0], mean[1], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found[1][0][lively], deviation[1][lively], rtol=1e-4, atol=1e-4)
+
+
+def test_an_hourglass_has_the_paintings_statistics_on_four_levels(statistics: Statistics) -> None:
+    net = HourglassNet().eval().requires_grad_(False)
+    seen: list[torch.Tensor] = []
+    net.decoder.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    image = torch.rand(1, 3, 64, 80)
+    inputs = [torch.from_numpy(statistics[key]) for key in net.inputs]
+    net(image, torch.tensor([0.0, 0.0, 1.0, 0.0]), *inputs)
+    for level, value, mean, deviation in zip(net.levels, seen, inputs[::2], inputs[1::2], strict=True):
+        own = mean_deviation(net.encoder(image, [f"relu{level}_1"])[f"relu{level}_1"])[1][0]
+        found = mean_deviation(value)
+        wanted = torch.minimum(deviation[1], GAIN * own)  # what is nearly flat in the photo is not blown up
+        torch.testing.assert_close(found[0][0], mean[1], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found[1][0][own > 1e-3], wanted[own > 1e-3], rtol=1e-4, atol=1e-4)
+
+
+def test_an_hourglass_begins_as_the_decoder_that_it_is_given() -> None:
+    plain, skips = Decoder(4), Decoder(4, skips=True)
+    skips.load_state_dict(plain.state_dict(), strict=False)
+    maps = [torch.rand(1, width, 64 // 2**i, 48 // 2**i) for i, width in enumerate(WIDTHS[:4])]
+    before = plain(maps[3])
+    torch.testing.assert_close(skips(*maps[::-1]), before)
+    for skip in skips.skips.values():
+        nn.init.ones_(skip.weight)  # type: ignore[arg-type]
+        after = skips(*maps[::-1])
+        assert not torch.equal(after, before)
+        before = after
 
 
 @pytest.mark.parametrize("levels", [(5, 4, 3, 2, 1), (3,), (4, 1)])

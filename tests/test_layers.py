@@ -154,6 +154,16 @@ def test_package_keeps_other_attributes(monkeypatch: pytest.MonkeyPatch) -> None
     assert impasto.stylize == "another"  # type: ignore[comparison-overlap]
 
 
+def test_a_video_by_optimisation_names_each_extra_that_is_missing(tmp_path: Path) -> None:
+    command = ["optimize", "a.mp4", "a.jpg", "-o", str(tmp_path / "b.mp4")]
+    for missing, extra in ((("torch",), "train"), (("cv2",), "video")):
+        block = f"import sys; sys.modules.update(dict.fromkeys({missing}))\n"
+        done = python(block + "from impasto.cli import main; main(sys.argv[1:])", *command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.count("\n") == 1
+        assert f"this needs {missing[0]}: pip install 'impasto[{extra}]'" in done.stderr
+
+
 VIDEO = ("animations", "cameras", "clips", "encode", "flow", "hdr", "live", "parts", "sound", "video")
 
 
@@ -163,7 +173,7 @@ def test_video_needs_its_own_extra_only() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["paint_video", "stylize_frames"])
+@pytest.mark.parametrize("name", ["optimize_video", "paint_video", "stylize_frames"])
 def test_names_that_need_the_video_extra_name_it(name: str) -> None:
     done = python(BLOCK + f"import impasto\ntry: impasto.{name}\nexcept impasto.MissingExtraError as e: print(e)")
     assert (done.returncode, done.stderr) == (0, "")
@@ -171,7 +181,13 @@ def test_names_that_need_the_video_extra_name_it(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["stylize", "a.mp4", "--style", "candy"], ["webcam", "--style", "candy"]], ids=lambda c: c[0]
+    "command",
+    [
+        ["stylize", "a.mp4", "--style", "candy"],
+        ["optimize", "a.mp4", "a.jpg", "-o", "b.mp4"],
+        ["webcam", "--style", "candy"],
+    ],
+    ids=lambda c: c[0],
 )
 def test_commands_that_need_the_video_extra_name_it(command: list[str]) -> None:
     done = python(BLOCK + "from impasto.cli import main; main(sys.argv[1:])", *command)

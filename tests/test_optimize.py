@@ -18,26 +18,18 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from conftest import loss_network, picture
+from impasto import easel, plan
 from impasto.cli import main
 from impasto.cli.console import follow
 from impasto.config import OptimizeConfig, PaintingText
+from impasto.easel import PROBE, extended, read_paintings, sizes_of
 from impasto.errors import ImageError, ImpastoError, OptimizationError, WeightsError
 from impasto.images import Picture, Pixels, read_image, read_picture
 from impasto.losses import style_distance
 from impasto.networks.weights import load_loss_network
 from impasto.objective import Objective
-from impasto.optimize import (
-    PROBE,
-    Cost,
-    OptimizeStep,
-    Plan,
-    Run,
-    extended,
-    make_plan,
-    optimize,
-    read_paintings,
-    sizes_of,
-)
+from impasto.optimize import OptimizeStep, Run, optimize
+from impasto.plan import Cost, Plan, make_plan
 from impasto.recipes import hash_of
 from impasto.statistics import Moments, sums
 from impasto.targets import scale_to, to_tensor
@@ -228,7 +220,7 @@ def test_what_fails_on_the_way_back_does_not_blame_the_state(painter: Painter, m
 
     painter.run(stop=2)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "moments_of", fail)
+        patch.setattr(easel, "moments_of", fail)
         with pytest.raises(OptimizationError, match="not enough memory"):
             painter.run()
     assert painter.run()[0].event == "resumed at iteration 2"
@@ -273,10 +265,10 @@ def test_other_memory_changes_no_run_that_has_begun(
     settings: dict[str, Any] = {"size": 48, "first_iterations": 20}
     whole = painter.pixels("whole", history=4, **settings)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "HISTORY", 4)
+        patch.setattr(plan, "HISTORY", 4)
         painter.run("parts", stop=12, **settings)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "free_memory", lambda _: gigabytes)
+        patch.setattr(plan, "free_memory", lambda _: gigabytes)
         painter.run("parts", **settings)
     np.testing.assert_array_equal(read_image(painter.config("parts").output), whole)
     assert (painter.pixels("longer", history=10, **settings) != whole).any()
@@ -426,7 +418,7 @@ def test_weights_are_not_counted_by_the_pixel(painter: Painter, monkeypatch: pyt
     run = Run(painter.config(loss_network=(str(path),), content_layers=("relu4_1",), style_layers=("relu5_1",)))
     held = []
     for probe in (64, 256):
-        monkeypatch.setattr(module, "PROBE", probe)
+        monkeypatch.setattr(easel, "PROBE", probe)
         held.append(run.measure().held)
     assert held[0] < 1.5 * held[1]  # what is not by the pixel is Gram matrices
 
@@ -435,13 +427,13 @@ def test_a_container_s_limit_is_heeded(tmp_path: Path, monkeypatch: pytest.Monke
     for name, text in (("most", "3e9"), ("used", "1e9"), ("none", "max")):
         (tmp_path / name).write_text(text)
     groups = ((tmp_path, "most", "used"), (tmp_path, "none", "used"), (tmp_path, "missing", "used"))
-    monkeypatch.setattr(module, "CONTROL_GROUPS", groups)
-    assert module.free_memory("cpu") == pytest.approx(min(2.0, module.free_memory("cpu")))
-    assert module.container_memory() == [2e9]
+    monkeypatch.setattr(plan, "CONTROL_GROUPS", groups)
+    assert plan.free_memory("cpu") == pytest.approx(min(2.0, plan.free_memory("cpu")))
+    assert plan.container_memory() == [2e9]
 
 
 def test_the_plan_is_told_before_anything_is_done(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "resident", lambda _: 5e8)  # the suite's own process may be a large one
+    monkeypatch.setattr(easel, "resident", lambda _: 5e8)  # the suite's own process may be a large one
     told: list[Plan] = []
     steps = optimize(painter.config(), told=told.append)
     next(steps)
@@ -757,7 +749,7 @@ def test_small_paintings_are_enlarged_up_to_twice(
         seen.append(size)
         return scale_to(image, size)
 
-    monkeypatch.setattr(module, "scale_to", spy)
+    monkeypatch.setattr(easel, "scale_to", spy)
     run.place = len(run.plan.sizes) - 1
     run.values = run.beginning()
     run.enter()

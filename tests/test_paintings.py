@@ -147,7 +147,7 @@ def test_the_best_engine_that_there_is_is_the_default(engines: Path) -> None:
 
 
 def test_engines_that_are_not_there(engines: Path) -> None:
-    with pytest.raises(ValueError, match=r"engine is 'gatys'; it must be one of rows, adain, wct"):
+    with pytest.raises(ValueError, match=r"engine is 'gatys'; it must be one of hourglass, rows, adain, wct"):
         load_style("red.png", engine="gatys")
     with pytest.raises(StyleError, match=r"red.png: a picture, .*engine rows is not in this installation"):
         load_style("red.png", engine="rows")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from impasto.clips import ClipStep, paint_video
-    from impasto.config import OptimizeConfig, StyleNetArgs, TrainConfig, TransformerArgs
+    from impasto.config import FilmConfig, OptimizeConfig, StyleNetArgs, TrainConfig, TransformerArgs
     from impasto.errors import (
         DeviceError,
         ImageError,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         VideoError,
         WeightsError,
     )
+    from impasto.film import FilmStep, optimize_video
     from impasto.images import Picture, read_image, read_picture, write_image
     from impasto.journal import Step, UpscalerStep
     from impasto.live import stylize_frames
@@ -42,6 +43,8 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ClipStep",
     "DeviceError",
+    "FilmConfig",
+    "FilmStep",
     "ImageError",
     "ImpastoError",
     "MissingExtraError",
@@ -71,6 +74,7 @@ __all__ = [
     "matrix",
     "merge",
     "optimize",
+    "optimize_video",
     "paint_video",
     "preview",
     "read_image",
@@ -86,7 +90,7 @@ __all__ = [
 
 _HOMES = {
     "clips": ("ClipStep", "paint_video"),
-    "config": ("OptimizeConfig", "StyleNetArgs", "TrainConfig", "TransformerArgs"),
+    "config": ("FilmConfig", "OptimizeConfig", "StyleNetArgs", "TrainConfig", "TransformerArgs"),
     "errors": (
         "DeviceError",
         "ImageError",
@@ -98,6 +102,7 @@ _HOMES = {
         "VideoError",
         "WeightsError",
     ),
+    "film": ("FilmStep", "optimize_video"),
     "images": ("Picture", "read_image", "read_picture", "write_image"),
     "optimize": ("OptimizeStep", "optimize"),
     "live": ("stylize_frames",),

@@ -23,13 +23,13 @@ from impasto.files import check_write
 from impasto.flow import STEADY, Change, Motion, Steadier, check_steady
 from impasto.hdr import is_hdr
 from impasto.images import resize
-from impasto.parts import PART_FRAMES, Parts, PartWriter, folder_of, join
+from impasto.parts import Coder, Parts, folder_of, join
 from impasto.styles import Style, chosen, load_style
 from impasto.stylize import check, check_stroke, resize_mask, stylize
 from impasto.video import Clip, Frame, read_clip, read_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from impasto.images import Pixels
     from impasto.stylize import Region
@@ -172,100 +172,108 @@ def paint_with(
 
     Otherwise as of `paint_video`, which see.
     """
-    source, target, cut = Path(source), Path(target), cut or Cut()
     check_steady(steady)
+    order = make_order(source, target, job | {"steady": steady}, cut=cut, codec=codec, quality=quality)
+    return carried_out(order, painted_parts(painter, order, steady), resume=resume)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A video to paint."""
+
+    clip: Clip
+    cut: Cut
+    target: Path
+    parts: Parts
+    job: dict[str, Any]
+    """All that decides its frames."""
+
+
+def make_order(
+    source: str | Path,
+    target: str | Path,
+    job: Mapping[str, Any],
+    *,
+    cut: Cut | None = None,
+    codec: str | None = None,
+    quality: int | None = None,
+) -> Order:
+    """Order to paint a video as a job says; raises where it cannot be read or the target not be written."""
+    source, target, cut = Path(source), Path(target), cut or Cut()
     clip = read_clip(source)
     made = make_target(clip, target.suffix, codec, quality, cut.size(clip))
     if is_hdr(clip.colors.transfer):
-        warnings.warn(f"{source}: is HDR, which is mapped to what a plain screen shows", stacklevel=2)
+        warnings.warn(f"{source}: is HDR, which is mapped to what a plain screen shows", stacklevel=3)
     try:
         check_write(target)
     except OSError as error:
         raise VideoError(f"cannot write {target}: {error.strerror}") from error
     stamp = source.stat()
-    told = job | {
+    told = {
+        **job,
         "impasto": impasto.__version__,
         "source": [str(source.resolve()), stamp.st_size, stamp.st_mtime_ns],
         "cut": [cut.start, cut.end],
-        "steady": steady,
     }
-    parts = Parts(folder_of(target), made)
-    return work(painter, clip, target, parts, told, cut, steady, resume=resume)
+    return Order(clip, cut, target, Parts(folder_of(target), made), told)
 
 
-def work(
-    painter: Painter,
-    clip: Clip,
-    target: Path,
-    parts: Parts,
-    job: dict[str, Any],
-    cut: Cut,
-    steady: float,
-    *,
-    resume: bool,
-) -> Generator[ClipStep, None, None]:
-    """Paint what is not finished yet, join it, and remove the parts; what is finished stays when it is closed."""
+def carried_out(order: Order, steps: Generator[T, None, None], *, resume: bool) -> Generator[T, None, None]:
+    """Yield the steps that paint what is not finished yet, join it, and remove the parts.
+
+    Closed before, it leaves what is finished.
+    """
+    parts, target = order.parts, order.target
     try:
-        if parts.open(job, resume=resume):
+        if parts.open(order.job, resume=resume):
             warnings.warn(f"{target}: what was finished of it was painted otherwise; begun anew", stacklevel=2)
-        yield from painted_parts(painter, clip, parts, cut, steady)
+        yield from steps
         if not parts.done:
-            raise VideoError(f"{clip.path}: has no frame to paint from {cut.start:g} seconds on")
-        first = parts.done[0].times[0][0] if cut.start else 0
-        join(parts, target, clip, first, cut.end)
+            raise VideoError(f"{order.clip.path}: has no frame to paint from {order.cut.start:g} seconds on")
+        first = parts.done[0].times[0][0] if order.cut.start else 0
+        join(parts, target, order.clip, first, order.cut.end)
     except (FFmpegError, OSError) as error:
-        kept = f"; {parts.frames} frames are kept: run the same command to continue" if parts.frames else ""
+        kept = f"; {parts.kept} frames are kept: run the same command to continue" if parts.kept else ""
         raise VideoError(f"cannot write {target}: {error.strerror or error}{kept}") from error
     finally:
-        if not parts.done:
+        if not parts.kept:
             parts.remove()
     parts.remove()
 
 
-def painted_parts(
-    painter: Painter, clip: Clip, parts: Parts, cut: Cut, steady: float
-) -> Generator[ClipStep, None, None]:
+def painted_parts(painter: Painter, order: Order, steady: float) -> Generator[ClipStep, None, None]:
     """Paint and code the frames that are not finished yet, part by part."""
+    parts = order.parts
     steadier = Steadier(steady)
     motion = Motion() if steady else None
     if state := parts.state():
         steadier.restore(state)
         if motion:
             motion.restore(state)
-    begin, before, total = time.monotonic(), parts.frames, cut.count(clip)
-    writer: PartWriter | None = None
-    done = before
+    begin, before, total = time.monotonic(), parts.frames, order.cut.count(order.clip)
+    coder, done = Coder(parts), before
     last: Change | None = None
+
+    def kept() -> dict[str, Any]:
+        return steadier.state() | (last.state() if last else {})
+
     try:
         # Three stages at once: reading and motion, painting, steadying and coding. What each computes is its own.
-        for frame, last in ahead(painting(painter, ahead(moving(clip, cut, parts, motion)))):
-            writer = writer or PartWriter(parts)
-            writer.write(steadier(frame.pixels, last), frame.alpha, frame.time, frame.duration)
+        for frame, last in ahead(painting(painter, ahead(moving(order, motion)))):
+            coder.write(replace(frame, pixels=steadier(frame.pixels, last)), kept)
             done += 1
-            if len(writer.times) == PART_FRAMES:
-                writer.close(saved(steadier, last))
-                writer = None
             seconds = time.monotonic() - begin
             rate = (done - before) / seconds if seconds else 0.0
             left = None if total is None else max(0, total - done) / rate
             yield ClipStep(done, total and max(total, done), seconds, rate, left)
-        if writer:
-            writer.close(saved(steadier, last))
-            writer = None
+        coder.finish(kept)
     finally:
-        if writer:
-            writer.abandon()
+        coder.abandon()
 
 
-def saved(steadier: Steadier, last: Change | None) -> dict[str, Any]:
-    """Arrays from which the next frame goes on."""
-    return steadier.state() | (last.state() if last else {})
-
-
-def moving(
-    clip: Clip, cut: Cut, parts: Parts, motion: Motion | None
-) -> Generator[tuple[Frame, Change | None], None, None]:
+def moving(order: Order, motion: Motion | None) -> Generator[tuple[Frame, Change | None], None, None]:
     """Yield the frames that are not finished yet, of the size to paint, and how each differs from the one before."""
+    clip, cut, parts = order.clip, order.cut, order.parts
     size, told = cut.size(clip), False
     for frame in read_frames(clip.path, clip, start=cut.start, end=cut.end, skip=parts.frames):
         pixels, alpha = frame.pixels, frame.alpha

@@ -238,15 +238,15 @@ class OptimizeConfig:
     """Everything that decides an optimised picture; it is stored in the picture's file."""
 
     photo: Path
-    """Photograph to paint."""
-    paintings: tuple[str, ...]
+    """Photograph or video to paint."""
+    paintings: Annotated[tuple[str, ...], Parameter(alias="--style")]
     """Pictures whose styles are used; with weight and masks: a.jpg:0.7@photo-mask.png@painting-mask.png."""
     _: KW_ONLY
     output: Annotated[Path, Parameter(alias="-o")]
-    """Picture to write."""
+    """Picture or video to write."""
 
     size: int = 512
-    """Long side of the picture, in pixels."""
+    """Long side of the picture, in pixels; a smaller video keeps its own size."""
     min_size: int = 128
     """Least long side: painting begins with the first of the sizes that grow to `size` by the square root of two."""
     first_iterations: int = 300
@@ -419,8 +419,6 @@ class ClipConfig:
     """Where in a video to end, in seconds."""
     preview: float | None = None
     """Paint only this many seconds of a video from its start."""
-    resume: bool = True
-    """Continue what an interrupted run of the same command has finished of a video; otherwise start afresh."""
 
     def __post_init__(self) -> None:
         """Check every value; raises ValueError."""
@@ -436,6 +434,26 @@ class ClipConfig:
         """Second at which to end."""
         ends = [end for end in (self.end, self.preview and self.start + self.preview) if end]
         return min(ends, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmConfig(ClipConfig):
+    """What a video asks for beyond a photo where it is painted by optimisation."""
+
+    frame_iterations: int = 40
+    """Of a video: iterations at each size of a frame that is led by the last painting; others have those of a photo."""
+    passes: int = 1
+    """Of a video: how often all its frames are gone through, forwards and backwards in turn."""
+    quality: int | None = None
+    """Of a video, 1 to 100."""
+
+    def __post_init__(self) -> None:
+        """Check every value; raises ValueError."""
+        super().__post_init__()
+        check_range(self, 1, 1 << 20, "frame_iterations")
+        check_range(self, 1, 100, "passes", "quality")
+        if self.passes > 1 and not self.steady:
+            raise ValueError(f"passes is {self.passes}, which needs a steady above 0; with 0 no frame knows another")
 
 
 def to_json(config: Any) -> dict[str, Any]:

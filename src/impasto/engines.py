@@ -26,7 +26,12 @@ from impasto.styles import StyleSpec
 
 PROBE = (80, 112)
 """Height and width of the picture on which OpenVINO is compared with PyTorch."""
-SHAPES = {"adain": (8, 32, "auto"), "rows": (4, 16, "auto"), "wct": (16, 32, "float32")}
+SHAPES = {
+    "adain": (8, 32, "auto"),
+    "hourglass": (8, 32, "auto"),
+    "rows": (4, 16, "auto"),
+    "wct": (16, 32, "float32"),
+}
 """By engine: what height and width are multiples of, the least of them, and the arithmetic it needs."""
 LOOSER = {"wct": 4.0}
 """Factor of the tolerance: whitening multiplies what rounding to float16 does to the features of five encoders."""

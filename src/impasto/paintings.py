@@ -20,7 +20,7 @@ from impasto.images import Floats, Pixels, read_image, resize, to_network
 from impasto.runtimes import OpenVINORuntime, load_model
 from impasto.styles import KEY, Style, StyleEntry, StyleSpec, is_name, zoo
 
-ENGINES: Final = ("rows", "adain", "wct")
+ENGINES: Final = ("hourglass", "rows", "adain", "wct")
 """Best first: the first that is there is the default."""
 ENGINE_KEY: Final = "impasto_engine"
 """Metadata property of an engine's file."""
@@ -59,7 +59,7 @@ def engine_file(name: str) -> Path:
 def load_paintings(paintings: Mapping[Path, float], engine: str | None = None) -> Style:
     """Style of paintings by weight, as `styles.load_style` gives of theirs; a set of paintings is encoded once.
 
-    `engine`: ``adain``, ``wct`` or ``rows``; the best that there is unless given.
+    `engine`: ``hourglass``, ``rows``, ``adain`` or ``wct``; the best that there is unless given.
 
     Raises:
         ValueError: There is no such engine, or the weights are all 0.

@@ -28,19 +28,20 @@ from impasto.sound import Sound
 from impasto.video import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
     from impasto.images import Floats, Pixels
-    from impasto.video import Clip
+    from impasto.video import Clip, Frame
 
     State = Mapping[str, Pixels | Floats]
 
 PART_FRAMES: Final = 120
 """Of one part: what is lost at most by an interruption."""
+JOB: Final = "job.json"
 FORMAT: Final = "nut"
 """Container of the parts; of its times only the order is used, since it moves them."""
 
@@ -65,19 +66,28 @@ class Parts:
 
     def open(self, job: Mapping[str, Any], *, resume: bool) -> bool:
         """Make the folder, or find what is finished of the same job; whether there was another job's to discard."""
-        told = self.folder / "job.json"
-        text = json.dumps({**job} | {"target": asdict(self.target)}, sort_keys=True, default=str)
-        there = self.folder.is_dir()
-        same = there and told.is_file() and told.read_text("utf-8") == text
+        text = self.told(job)
+        there, same = self.folder.is_dir(), self.found() == json.loads(text)
         if there and not (same and resume):
             shutil.rmtree(self.folder)
         self.folder.mkdir(exist_ok=True)
         if not (same and resume):
-            write_bytes(told, text.encode())
+            write_bytes(self.folder / JOB, text.encode())
         while (path := self.path(len(self.done), "json")).is_file() and self.path(len(self.done), FORMAT).is_file():
             data = json.loads(path.read_text("utf-8"))
             self.done.append(Part([(time, duration) for time, duration in data["times"]], data["delay"]))
         return there and not same and resume
+
+    def told(self, job: Mapping[str, Any]) -> str:
+        """A job and its target, as JSON."""
+        return json.dumps({**job} | {"target": asdict(self.target)}, sort_keys=True, default=str)
+
+    def found(self) -> Any:
+        """Job whose parts the folder has, with its target; None where it has none."""
+        try:
+            return json.loads((self.folder / JOB).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
 
     def path(self, index: int, suffix: str) -> Path:
         """A file of a part."""
@@ -106,6 +116,16 @@ class Parts:
         if index:
             self.path(index - 1, "npz").unlink(missing_ok=True)
 
+    def still(self, number: int, turn: int = 1) -> Path:
+        """Where a painted frame waits as a picture: its number, from 1, and the pass that painted it; 0 is itself."""
+        return self.folder / f"{number:06}-{turn}.png"
+
+    @property
+    def kept(self) -> int:
+        """How many frames are painted, in parts or as pictures."""
+        numbers = {int(path.name.partition("-")[0]) for path in self.folder.glob("*-[1-9]*.png")}
+        return self.frames + sum(number > self.frames for number in numbers)
+
     def remove(self) -> None:
         """Remove the folder, with all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -114,6 +134,32 @@ class Parts:
 def folder_of(target: Path) -> Path:
     """Where the finished parts of an output wait."""
     return target.with_name(f".{target.name}.parts")
+
+
+class Coder:
+    """Codes frames into one part after another."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.writer: PartWriter | None = None
+
+    def write(self, frame: Frame, state: Callable[[], State]) -> bool:
+        """Code a frame; returns whether a part is finished, with the `state` from which the next one goes on."""
+        self.writer = self.writer or PartWriter(self.parts)
+        self.writer.write(frame.pixels, frame.alpha, frame.time, frame.duration)
+        return len(self.writer.times) == PART_FRAMES and self.finish(state)
+
+    def finish(self, state: Callable[[], State]) -> bool:
+        """Finish the part that is begun, if any."""
+        if self.writer:
+            self.writer.close(state())
+        begun, self.writer = self.writer is not None, None
+        return begun
+
+    def abandon(self) -> None:
+        """Forget the part that is begun, if any."""
+        if self.writer:
+            self.writer.abandon()
 
 
 class PartWriter:

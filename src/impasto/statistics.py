@@ -1,5 +1,6 @@
 """Statistics of feature maps, as pure functions."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,13 +119,14 @@ def mean_deviation(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean, (f - mean[:, :, None, None]).square().mean((2, 3)).sqrt()
 
 
-def adain(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+def adain(features: Tensor, mean: Tensor, deviation: Tensor, *, gain: float = math.inf) -> Tensor:
     """Features (N, C, H, W) with other means and deviations (1 or N, C), in float32 (Huang & Belongie 2017).
 
-    A channel without any deviation has none to be stretched, and becomes its new mean.
+    A channel without any deviation has none to be stretched, and becomes its new mean. None is stretched by more than
+    `gain`: of a grey photo the channels of colour are noise.
     """
     own_mean, own_deviation = mean_deviation(features)
-    scale = deviation / own_deviation.clamp_min(LEAST)
+    scale = (deviation / own_deviation.clamp_min(LEAST)).clamp_max(gain)
     centered = features.float() - own_mean[:, :, None, None]  # first, or a nearly flat channel becomes rounding errors
     painted: Tensor = centered * scale[:, :, None, None] + mean[:, :, None, None]
     return painted

@@ -23,7 +23,7 @@ app = App(
 )
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Engine = Literal["rows", "adain", "wct"]
+Engine = Literal["hourglass", "rows", "adain", "wct"]
 Flag = Annotated[bool, Parameter(negative="")]
 
 

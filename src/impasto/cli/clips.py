@@ -1,23 +1,19 @@
 """The part of ``impasto stylize`` that paints videos."""
 
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.cli.app import needs_extra
-from impasto.cli.console import follow, printable
+from impasto.cli.console import clock, follow, printable, status_line
 from impasto.config import VIDEO_SUFFIXES, ClipConfig
 
 if TYPE_CHECKING:
     from impasto.clips import ClipStep
     from impasto.styles import Style
     from impasto.stylize import Region
-
-SECONDS = 10.0
-"""Between lines where standard error is no terminal."""
 
 
 def is_clip(path: Path) -> bool:
@@ -60,7 +56,6 @@ def paint_clip(
     name: str,
     settings: ClipConfig,
     options: Mapping[str, Any],
-    quality: int | None,
     *,
     as_json: bool,
 ) -> int:
@@ -79,10 +74,8 @@ def paint_clip(
         **options,
         steady=settings.steady,
         codec=settings.codec,
-        quality=quality,
         start=settings.start,
         end=settings.until,
-        resume=settings.resume,
     )
     last: list[ClipStep] = []
     code = follow(steps, lines(last), target, folder_of(target), quiet=True)
@@ -92,23 +85,14 @@ def paint_clip(
 
 
 def lines(last: "list[ClipStep]") -> "Callable[[ClipStep], None]":
-    """What keeps the latest step in `last` and shows it: on one line of a terminal, elsewhere now and then."""
-    terminal, shown = sys.stderr.isatty(), time.monotonic()
+    """What keeps the latest step in `last` and shows it."""
+    status = status_line()
 
     def show(step: "ClipStep") -> None:
-        nonlocal shown
         last[:] = [step]
-        finished = step.frame == step.frames
-        if not finished and time.monotonic() - shown < (0.2 if terminal else SECONDS):
-            return
-        shown = time.monotonic()
-        left = "" if step.seconds_left is None else "  {}:{:02d} left".format(*divmod(round(step.seconds_left), 60))
         total = f" of {step.frames}" if step.frames else ""
-        text = f"frame {step.frame}{total}  {step.frames_per_second:.1f} a second{left}"
-        if terminal:
-            print(f"\r{text:60}", end="\n" if finished else "", file=sys.stderr, flush=True)
-        elif not finished:
-            print(text, file=sys.stderr, flush=True)
+        text = f"frame {step.frame}{total}  {step.frames_per_second:.1f} a second{clock(step.seconds_left)}"
+        status(text, step.frame == step.frames)
 
     return show
 

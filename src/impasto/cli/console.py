@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 import unicodedata
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from impasto.downloads import Progress
 
 StepT = TypeVar("StepT")
+SECONDS = 10.0
+"""Between lines of a status where standard error is no terminal."""
+WIDTH = 72
+"""Letters that a status on a terminal covers at least."""
 
 
 def tell(message: str) -> None:
@@ -76,6 +81,28 @@ def follow(
     if not quiet:
         print(printable(str(output)))
     return 0
+
+
+def status_line() -> Callable[[str, bool], None]:
+    """What shows how far work is, and whether that is the end: on one line of a terminal, elsewhere now and then."""
+    terminal, shown = sys.stderr.isatty(), time.monotonic()
+
+    def show(text: str, finished: bool) -> None:
+        nonlocal shown
+        if not finished and time.monotonic() - shown < (0.2 if terminal else SECONDS):
+            return
+        shown = time.monotonic()
+        if terminal:
+            print(f"\r{text:{WIDTH}}", end="\n" if finished else "", file=sys.stderr, flush=True)
+        elif not finished:
+            print(text, file=sys.stderr, flush=True)
+
+    return show
+
+
+def clock(seconds: float | None) -> str:
+    """``  1:05 left``, or nothing."""
+    return "" if seconds is None else "  {}:{:02d} left".format(*divmod(round(seconds), 60))
 
 
 def download_bar() -> "Progress":

@@ -3,53 +3,126 @@
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from impasto.cli.app import app, needs_extra
-from impasto.cli.console import download_bar, follow, printable
-from impasto.cli.outputs import check_picture_target
-from impasto.config import OptimizeConfig, PaintingText
+from impasto.cli.clips import check_target, is_clip
+from impasto.cli.console import WIDTH, clock, download_bar, follow, printable, status_line
+from impasto.cli.outputs import Job, check_picture_target, protect
+from impasto.config import FilmConfig, OptimizeConfig, PaintingText
 
 if TYPE_CHECKING:
-    from impasto.optimize import OptimizeStep, Plan
+    from impasto.film import FilmPlan, FilmStep
+    from impasto.optimize import OptimizeStep
+    from impasto.plan import Plan
 
+AS_USUAL = FilmConfig()
 EVERY, SECONDS = 25, 10.0
 """Iterations between lines, and time after which there is one anyway."""
 
 
 @app.command(usage="Usage: impasto optimize PHOTO PAINTING... -o OUT [OPTIONS]")
-def optimize(settings: Annotated[OptimizeConfig, Parameter(name="*")]) -> int:
-    """Paint one picture by optimising its pixels: slow, and the finest.
+def optimize(
+    settings: Annotated[OptimizeConfig, Parameter(name="*")],
+    film: Annotated[FilmConfig, Parameter(name="*")] = AS_USUAL,
+) -> int:
+    """Paint one picture, or a video, by optimising its pixels: slow, and the finest.
 
-    Killed at any moment and started again with the same command, it continues where it was.
+    Killed at any moment and started again with the same command, it continues where it was; a video with the frame
+    that was not finished.
 
     Parameters
     ----------
     settings
         Everything that decides the picture.
+    film
+        What a video asks for beyond a photo.
 
     """
     files = [file for text in settings.paintings for file in PaintingText.parse(text).files]
     read = (settings.photo, *map(Path, (*files, settings.init, *settings.loss_network)))
-    check_picture_target("--output", settings.output, *read)
+    moves = is_clip(settings.photo)
+    if moves:
+        check_target(settings.output, film, film.quality)
+        protect([Job(source=settings.photo, target=settings.output)], *read)
+    else:
+        check_still(settings.photo, film)
+        check_picture_target("--output", settings.output, *read)
     with needs_extra("train"):
         from impasto.memory import keep_memory
         from impasto.optimize import optimize as run
     keep_memory()
+    if moves:
+        return optimize_clip(settings, film)
     steps = run(settings, progress=download_bar(), told=tell_plan)
     return follow(steps, lines(), settings.output, settings.state)
+
+
+def check_still(photo: Path, film: FilmConfig) -> None:
+    """Raise a ValueError where a photo is given what only a video has."""
+    for field in fields(film):
+        if getattr(film, field.name) != field.default:
+            raise ValueError(f"--{field.name.replace('_', '-')} is for videos, and {photo} is none")
+
+
+def optimize_clip(settings: OptimizeConfig, film: FilmConfig) -> int:
+    """Paint a video, telling how it goes on standard error; returns the exit code."""
+    with needs_extra("video"):
+        from impasto.film import optimize_video
+        from impasto.parts import folder_of
+
+    steps = optimize_video(settings, film, progress=download_bar(), told=tell_film)
+    return follow(steps, film_lines(), settings.output, folder_of(settings.output))
+
+
+def tell_film(made: "FilmPlan") -> None:
+    """Say what painting a video will do and take."""
+    fresh, after = made.fresh, made.after
+    height, width = fresh.sizes[-1]
+    frames = f"{made.frames} frames" if made.frames else "frames"
+    turns = f", {made.passes} passes" if made.passes > 1 else ""
+    print(
+        f"{width} x {height}, {frames}{turns}; {sum(fresh.iterations)} iterations where it begins afresh, "
+        f"{sum(after.iterations)} for each other frame",
+        file=sys.stderr,
+    )
+    time = f"{told_time(made.seconds)} and " if made.seconds else ""
+    print(f"some {time}{fresh.gigabytes:.1f} GB", file=sys.stderr, flush=True)
+
+
+def film_lines() -> "Callable[[FilmStep], None]":
+    """What shows a video's steps, and what is out of the ordinary."""
+    status = status_line()
+
+    def show(step: "FilmStep") -> None:
+        if step.event:
+            over = "\r" if sys.stderr.isatty() else ""  # the status that is there
+            print(over + f"frame {step.frame}: {step.event}".ljust(WIDTH if over else 0), file=sys.stderr)
+        total = f" of {step.frames}" if step.frames else ""
+        turn = f"pass {step.turn}  " if step.turn > 1 else ""
+        text = f"{turn}frame {step.frame}{total}  iteration {step.iteration} of {step.iterations}  "
+        status(f"{text}loss {step.loss:.4f}{clock(step.seconds_left)}", step.seconds_left == 0)
+
+    return show
 
 
 def tell_plan(made: "Plan") -> None:
     """Say what the run will do and take."""
     sizes = ", ".join(f"{width} x {height}" for height, width in made.sizes)
     tiles = f", by tiles of {made.side}" if made.side < max(made.sizes[-1]) else ""
-    minutes = f"{made.seconds / 60:.0f} minutes" if made.seconds >= 90 else f"{made.seconds:.0f} seconds"
     print(f"{sizes}; {sum(made.iterations)} iterations{tiles}", file=sys.stderr)
-    print(f"some {minutes} and {made.gigabytes:.1f} GB", file=sys.stderr, flush=True)
+    print(f"some {told_time(made.seconds)} and {made.gigabytes:.1f} GB", file=sys.stderr, flush=True)
+
+
+def told_time(seconds: float) -> str:
+    """A time in words."""
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} hours"
 
 
 def lines() -> Callable[["OptimizeStep"], None]:
@@ -65,11 +138,10 @@ def lines() -> Callable[["OptimizeStep"], None]:
         if step.step % EVERY and step.step < step.steps and time.monotonic() - last < SECONDS:
             return
         last = time.monotonic()
-        minutes, seconds = divmod(round(step.seconds_left), 60)
         height, width = step.size
         print(
             f"{step.progress:6.1%}  {width} x {height}  iteration {step.step} of {step.steps}  loss {step.loss:.4f}  "
-            f"content {step.content:.4f}  style {step.style:.5f}  {minutes}:{seconds:02d} left",
+            f"content {step.content:.4f}  style {step.style:.5f}{clock(step.seconds_left)}",
             file=sys.stderr,
             flush=True,
         )

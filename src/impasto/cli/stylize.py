@@ -44,6 +44,7 @@ def stylize(
     precision: Precision = "auto",
     json: Flag = False,
     clip: Annotated[ClipConfig, Parameter(name="*")] = AS_USUAL,
+    resume: bool = True,
 ) -> int:
     """Paint photographs and videos in a style.
 
@@ -72,7 +73,7 @@ def stylize(
     quality
         Of JPEG, WebP, AVIF or a video, 1 to 100.
     engine
-        What paints after a painting: rows, adain or wct; the best that there is unless given.
+        What paints after a painting: hourglass, rows, adain or wct; the best that there is unless given.
     device
         Where to run; auto is the CPU, gpu needs a GPU that PyTorch or OpenVINO can use.
     precision
@@ -81,6 +82,8 @@ def stylize(
         Print one JSON object an output.
     clip
         What a video asks for beyond a photo.
+    resume
+        Continue what an interrupted run of the same command has finished of a video; otherwise start afresh.
 
     """
     from impasto.images import read_mask
@@ -114,8 +117,8 @@ def stylize(
         start = time.perf_counter()
         try:
             if job.source in clips:
-                given = options | where
-                if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, quality, as_json=json):
+                given = options | where | {"quality": quality, "resume": resume}
+                if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
             picture = read_source(job.source)

@@ -40,16 +40,21 @@ def encoder(level: int = 5) -> VGG:
 class Decoder(nn.Module):
     """Features of relu<level>_1 (N, C, H, W) -> RGB (N, 3, H 2^(level-1), W 2^(level-1)), not clamped.
 
-    Of the convolutions of a size of map, but for the smallest, the first doubles the map of the size before.
+    Of the convolutions of a size of map, but for the smallest, the first doubles the map of the size before. With
+    `skips`, features of the levels below, deep to shallow, are added to what that gives, each through a matrix that
+    begins with zeros.
     """
 
-    def __init__(self, level: int) -> None:
+    def __init__(self, level: int, *, skips: bool = False) -> None:
         super().__init__()
         self.level = level
         inputs, layers = WIDTHS[level - 1], list[nn.Module]()
+        self.skips = nn.ModuleDict()
         for scale, widths in enumerate(DECODERS[level]):
             for place, outputs in enumerate(widths):
                 doubles = scale > 0 and place == 0
+                if doubles and skips:
+                    self.skips[str(len(layers))] = nn.Conv2d(WIDTHS[level - 1 - scale], outputs, 1, bias=False)
                 layers.append(ResizeConv(inputs, outputs, 3, "nearest") if doubles else conv(inputs, outputs, 3))
                 inputs = outputs
         self.layers = nn.ModuleList(layers)
@@ -57,11 +62,16 @@ class Decoder(nn.Module):
         for layer in layers:
             nn.init.kaiming_normal_(layer.weight)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        for skip in self.skips.values():
+            nn.init.zeros_(skip.weight)  # type: ignore[arg-type]
         nn.init.constant_(self.output.bias, 0.5)  # type: ignore[arg-type]
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, *finer: Tensor) -> Tensor:
         """See the class."""
-        x = features
-        for layer in self.layers:
-            x = F.relu(layer(x))
+        x, rest = features, iter(finer)
+        for place, layer in enumerate(self.layers):
+            x = layer(x)
+            if str(place) in self.skips:
+                x = x + self.skips[str(place)](next(rest))
+            x = F.relu(x)
         return self.output(x)  # type: ignore[no-any-return]

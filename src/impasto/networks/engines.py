@@ -22,6 +22,10 @@ SMALL: Final = 0.05
 """Deviation of features from which its logarithm counts: a dead channel's is 0, whatever it is rounded to."""
 
 
+GAIN: Final = 6.0
+"""Most by which a photo's features are stretched on the levels where that is seen pixel by pixel."""
+
+
 def layer(level: int) -> str:
     """Name of the encoder's layer of a level."""
     return f"relu{level}_1"
@@ -80,6 +84,38 @@ class AdaINNet(nn.Module):
         features = self.encoder(image, [layer(4)])[layer(4)]
         painted = adain(features, (shares @ mean)[None], (shares @ deviation)[None]) + own * features
         return self.between(image, self.decoder(painted), style)  # type: ignore[no-any-return]
+
+
+class HourglassNet(nn.Module):
+    """Adaptive instance normalisation on four levels, from encoder to decoder (after Sheng et al. 2018).
+
+    The lower levels keep the photo's lines, and have the painting's colours, which of relu4_1's are hardly seen.
+    """
+
+    levels = (4, 3, 2, 1)
+    inputs = tuple(f"{kind}{level}" for level in levels for kind in ("mean", "deviation"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = encoder(4)
+        self.decoder = Decoder(4, skips=True)
+
+    def forward(self, image: Tensor, style: Tensor, *statistics: Tensor) -> Tensor:
+        """RGB (1, 3, H, W), H and W multiples of 8, and rows -> painted, not clamped."""
+        features = self.encoder(image, [layer(level) for level in self.levels])
+        painted = self.paint(features, style[:1], [(style[1:] @ values)[None] for values in statistics])
+        return torch.lerp(painted, image, style[0] ** 4)  # what is lost of a photo that is hardly painted
+
+    def paint(self, features: Mapping[str, Tensor], own: Tensor, statistics: Sequence[Tensor]) -> Tensor:
+        """Images painted of features by layer, of which shares `own` (N,) stay: (N, 3, H, W).
+
+        The statistics, (N, C) as in `inputs`, are those of the paintings by their shares.
+        """
+        painted = []
+        for level, mean, deviation in zip(self.levels, statistics[::2], statistics[1::2], strict=True):
+            kept = features[layer(level)]
+            painted.append(adain(kept, mean, deviation, gain=GAIN) + own[:, None, None, None] * kept)
+        return self.decoder(*painted)  # type: ignore[no-any-return]
 
 
 class WCTNet(nn.Module):
@@ -171,5 +207,5 @@ def upper(matrix: Tensor) -> Tensor:
     return matrix.flatten(1)[:, places]
 
 
-ENGINES: Final[dict[str, Any]] = {"adain": AdaINNet, "wct": WCTNet, "rows": RowNet}
+ENGINES: Final[dict[str, Any]] = {"adain": AdaINNet, "hourglass": HourglassNet, "wct": WCTNet, "rows": RowNet}
 """Networks by the names of their engines."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from impasto.colors import COLORS
 from impasto.config import OptimizeConfig, TrainConfig
@@ -23,6 +23,9 @@ from impasto.styles import builtin_styles, is_name
 from impasto.web.options import choice, number, whole
 from impasto.web.refusal import Refusal, wrong
 from impasto.web.settings import ServeConfig
+
+if TYPE_CHECKING:
+    from impasto.plan import Plan
 
 ORDER = "order.json"
 INTERRUPTED = 75
@@ -112,7 +115,7 @@ def order_optimisation(fields: Mapping[str, str], files: Mapping[str, list[str]]
 def run_optimisation(folder: Path, order: Order) -> Generator[Told]:
     """Paint by optimisation, with pictures of how far it is."""
     from impasto.memory import keep_memory
-    from impasto.optimize import Plan, optimize
+    from impasto.optimize import optimize
 
     keep_memory()
     os.chdir(folder)  # a recipe calls files by their names
