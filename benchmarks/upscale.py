@@ -100,16 +100,16 @@ def quality(args: argparse.Namespace) -> dict[str, Any]:
         inner = slice(scale, -scale)
         for photo in photos(args):
             image = to_tensor(np.ascontiguousarray(photo))
-            own: list[float] = []
+            own = np.ones(len(layers))
             target = judge(image, layers)
             for name, large in enlarged(photo, scale, upscalers, args.blur):
                 picture = to_tensor(large)
                 seen = judge(picture, layers)
-                far = [float(distance(seen[k], target[k], relative=False)) for k in layers]
-                own = own or far  # bicubic's, which comes first
+                far = np.array([distance(seen[k], target[k], relative=False).item() for k in layers])
+                own = far if name == "bicubic" else own  # it comes first
                 figures = [psnr(picture[..., inner, inner], image[..., inner, inner])]
                 figures.append(ssim(large[inner, inner], np.ascontiguousarray(photo[inner, inner])))
-                rows.setdefault(name, []).append([*figures, *(a / b for a, b in zip(far, own, strict=True))])
+                rows.setdefault(name, []).append([*figures, *(far / own).tolist()])
         found[f"x{scale}"] = {name: named(layers, np.mean(values, 0)) for name, values in rows.items()}
         found["photos"] = len(rows["bicubic"])
     return found
@@ -131,7 +131,7 @@ def grid(args: argparse.Namespace) -> dict[str, Any]:
             for name, large in enlarged(photo, scale, upscalers, args.blur):
                 rows.setdefault(name, []).append([at(spectrum(large), p) / at(own, p) for p in PERIODS])
         found[f"x{scale}"] = {
-            name: dict(zip(map(str, PERIODS), np.round(np.mean(values, 0), 3).tolist(), strict=True))
+            name: {str(period): round(float(v), 3) for period, v in zip(PERIODS, np.mean(values, 0), strict=True)}
             for name, values in rows.items()
         }
     return found

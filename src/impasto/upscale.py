@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 COLORS: Final = ("rgb", "luma", "histogram")
 """Where the colours of the result come from."""
-SIDE = 640
-"""Pixels of a tile of the small picture, down and across, margins included; memory is that of one."""
+SIDE = 512
+"""Pixels of a tile of the small picture, down and across, margins included; memory is that of one, under a gigabyte."""
 MOST_PIXELS = 1 << 29
 """Of a result, which takes 1.6 GB."""
 

@@ -93,8 +93,9 @@ def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path]) -> "Pi
         scale = rest.pop("upscale", None)
         options = rest | {"mask": read_mask(files[mask]) if mask is not None else None}
         painted = impasto.stylize(read_picture(photo), style, **options)
-        where = {key: options[key] for key in ("device", "precision")}
-        return impasto.upscale(painted, scale, **where) if scale else painted
+        if not scale:
+            return painted
+        return impasto.upscale(painted, scale, device=options["device"], precision=options["precision"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the recipe is not one of this program's ({error})") from error
 

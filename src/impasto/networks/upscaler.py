@@ -85,7 +85,7 @@ class Output(nn.Module):
         own = torch.eye(3, device=weight.device).repeat_interleave(self.scale**2, 0)  # of the repeated pixels
         weight.copy_(settled(weight, self.scale, own))
         bias = bias_of(self.features)
-        bias.copy_(bias.unflatten(0, (3, -1)).mean(1, keepdim=True).expand(-1, self.scale**2).flatten())
+        bias.copy_(bias.reshape(3, -1).mean(1, keepdim=True).expand(-1, self.scale**2).flatten())
 
 
 def settled(weight: Tensor, scale: int, own: Tensor) -> Tensor:
@@ -93,18 +93,24 @@ def settled(weight: Tensor, scale: int, own: Tensor) -> Tensor:
 
     `own` (3 P, C) is the weight of the pixel itself that is added to theirs.
     """
-    phases, taps = (3, scale**2), torch.arange(weight.shape[2], device=weight.device) - weight.shape[2] // 2.0
+    taps = torch.arange(weight.shape[2], device=weight.device) - weight.shape[2] // 2.0
     flat = weight.mean((2, 3))
-    level = flat.unflatten(0, phases).mean(1, keepdim=True).expand(-1, scale**2, -1).flatten(0, 1)
+    level = mean_of_phases(flat, scale)
     weight = weight - (flat - level)[:, :, None, None]
     sums = level * weight[0, 0].numel() + own
     places = ((torch.arange(scale, device=weight.device) + 0.5) / scale - 0.5).expand(scale, -1)
     for slope, place in ((taps[:, None], places.T), (taps[None], places)):
-        excess = (weight * slope).sum((2, 3)) - place.flatten().repeat(3)[:, None] * sums
-        excess = (excess.unflatten(0, phases) - excess.unflatten(0, phases).mean(1, keepdim=True)).flatten(0, 1)
+        rise = (weight * slope).sum((2, 3)) - place.flatten().repeat(3)[:, None] * sums
+        excess = rise - mean_of_phases(rise, scale)
         slope = slope.expand(weight.shape[2:])
         weight = weight - excess[:, :, None, None] * slope / slope.square().sum()
     return weight
+
+
+def mean_of_phases(values: Tensor, scale: int) -> Tensor:
+    """Values (3 P, C), each replaced by the mean of its colour's P."""
+    mean = values.reshape(3, scale**2, -1).mean(1, keepdim=True)
+    return mean.expand(-1, scale**2, -1).reshape(values.shape)
 
 
 def repeated(image: Tensor, scale: int) -> Tensor:
