@@ -210,6 +210,13 @@ def color_statistics() -> onnx.ModelProto:
 def engines(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Folder with engines adain and wct that paint a painting's mean colour, in place of the package's."""
     folder = tmp_path_factory.mktemp("engines")
+    write_engines(folder)
+    monkeypatch.setattr(paintings, "engines_folder", lambda: folder)
+    return folder
+
+
+def write_engines(folder: Path) -> None:
+    """Write engines that paint a painting's mean colour."""
     (folder / "painting.onnx").write_bytes(color_statistics().SerializeToString())
     for name in ("adain", "wct"):
         model = color_engine()
@@ -223,8 +230,6 @@ def engines(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         }
         helper.set_model_props(model, {ENGINE_KEY: json.dumps(about | {"precision": "float32"})})
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
-    monkeypatch.setattr(paintings, "engines_folder", lambda: folder)
-    return folder
 
 
 def random_palette(names: tuple[str, ...], seed: int = 0, strokes: tuple[int, ...] = (64, 96)) -> StyleNet:

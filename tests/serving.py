@@ -1,6 +1,8 @@
-"""A server to test with: `impasto serve` in a process of its own, on a free port."""
+"""A server to test with, `impasto serve` in a process of its own on a free port, and what it is asked."""
 
 import contextlib
+import io
+import json
 import os
 import signal
 import socket
@@ -8,12 +10,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
+
+from conftest import write_engines
+
+ENGINES = """from pathlib import Path
+import impasto.paintings
+impasto.paintings.engines_folder = lambda: Path({!r})
+"""
+"""What Python runs first where it is in a folder of its path, called sitecustomize.py."""
+Pixels = npt.NDArray[np.uint8]
 
 
 class Server:
@@ -70,3 +85,38 @@ def serving(*options: str, **environment: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.stop()
+
+
+def with_engines(folder: Path) -> dict[str, str]:
+    """Environment in which a server, and its processes, find engines that paint a painting's mean colour."""
+    write_engines(folder)
+    (folder / "sitecustomize.py").write_text(ENGINES.format(str(folder)))
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])}
+
+
+def encoded(pixels: Pixels, kind: str = "PNG", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def refused(answer: httpx.Response, status: int, code: str = "", *words: str) -> str:
+    assert answer.status_code == status, answer.text[:500]
+    error = answer.json()["error"]
+    assert error["code"] == code or not code
+    assert error["message"]
+    assert all(word in error["message"] for word in words), error["message"]
+    return str(error["message"])
+
+
+def follow(client: httpx.Client, job: str, until: str = "") -> list[dict[str, Any]]:
+    """Events of a job, to its end or to a state's first step."""
+    told = []
+    with client.stream("GET", f"/v1/jobs/{job}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        for line in answer.iter_lines():
+            if line.startswith("data: "):
+                told.append(json.loads(line[6:]))
+                if until and told[-1]["state"] == until and told[-1].get("step"):
+                    break
+    return told

@@ -383,7 +383,7 @@ def test_two_inputs_do_not_get_one_output(run: Run, style: list[str]) -> None:
     ("args", "words"),
     [
         (["missing.png"], ["cannot read missing.png", "no such file"]),
-        (["."], ["it is a folder"]),
+        (["photo.png/a.png"], ["there is no such file"]),
         (["empty.png"], ["cannot read empty.png", "empty"]),
         (["text.png"], ["cannot read text.png"]),
         (["cut.png"], ["cannot read cut.png", "broken or cut off"]),
@@ -549,6 +549,7 @@ def test_a_warning_is_one_line(photo: Pixels, style: list[str]) -> None:
         (["photo.png", "-o", "a.txt"], "must end in one of"),
         (["photo.png", "-o", "new/"], "must end in one of"),
         (["photo.png", "b.png", "-o", "a.png"], "existing folder"),
+        (["."], "folders, patterns and addresses need --output"),
         ([], "no photograph given"),
     ],
 )
@@ -597,7 +598,8 @@ def test_help_lists_every_command_and_flag(run: Run) -> None:
         done = run(*args)
         assert (done.code, done.err) == (0, "")
         assert all(f" {name} " in done.out for name in ("stylize", "styles", "doctor", "convert", "train"))
-    flags = "--style --output -o --strength --stroke --colors --mask --max-side --quality --device --precision --json"
+    flags = "--style --output -o --strength --stroke --colors --mask --max-side --quality --device --precision --json "
+    flags += "--include --exclude --workers --cluster --retry-failed --max-errors"
     done = run("stylize", "--help")
     assert all(f" {flag} " in done.out for flag in flags.split())
     assert "<stem>-<style>.<ext>" in done.out

@@ -35,7 +35,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
-    for name in ("photo.jpg", "a.jpg", "b.jpg", "monet.jpg", "left.png"):
+    Path("photos").mkdir()
+    for name in ("photos/a.jpg", "photo.jpg", "a.jpg", "b.jpg", "monet.jpg", "left.png"):
         write_image(name, pixels)
     entries = tuple(StyleEntry(name=name, strokes=STROKES) for name in ("candy", "udnie"))
     Path("mine.onnx").write_bytes(colors_model(entries=entries).SerializeToString())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from impasto.files import atomic_write
+from impasto.files import atomic_write, remove_temporary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,17 @@ posix = pytest.mark.skipif(os.name != "posix", reason="permission bits, links an
 def write(path: Path, data: bytes) -> None:
     with atomic_write(path) as stream:
         stream.write(data)
+
+
+def test_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    names = [".impasto-0a.tmp", "sub/.impasto-1b.tmp", "sub/.impasto-new.tmp", "other.tmp", "sub/a.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (1, 1))
+    os.utime(tmp_path / names[2])
+    remove_temporary(tmp_path, 60)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == sorted(names[2:])
 
 
 def test_a_new_file_holds_the_bytes_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from impasto.cli import main
 from impasto.colors import keep_colors
 from impasto.config import FilmConfig, OptimizeConfig
 from impasto.errors import ImageError, OptimizationError, VideoError
-from impasto.film import Film, FilmPlan, FilmStep, Held, Leading, away_from_edges, moved_along, optimize_video
+from impasto.film import HIDDEN, Film, FilmPlan, FilmStep, Held, Leading, away_from_edges, moved_along, optimize_video
 from impasto.flow import Change, Motion
 from impasto.images import Picture, Pixels, read_image
 from impasto.objective import Losses
@@ -193,6 +193,27 @@ def test_what_is_trusted_begins_with_the_last_painting_and_the_rest_with_the_pho
         rest = easel.values[..., half + 3 : width]
         torch.testing.assert_close(rest, torch.full_like(rest, 0.2 if place == 0 else 0.4))
         assert isinstance(easel.objective, Held)
+
+
+def test_what_is_hidden_has_a_style_loss_of_its_own(studio: Studio) -> None:
+    left = np.zeros((48, 64), np.uint8)
+    left[:, :24] = 255
+    Image.fromarray(left).save(studio.folder / "left.png")
+    first = str(studio.world / "first.png")
+    config = studio.config(paintings=(f"{first}:2", f"{first}@{studio.folder / 'left.png'}"))
+    easel = Leading(config, Picture(np.zeros((48, 64, 3), np.uint8)))
+    easel.plan = Film(studio.config(), FilmConfig()).plan.after
+    assert len(easel.asked((48, 64))) == 2
+    for trusted, weights in ((0, [2 * HIDDEN, HIDDEN]), (32, [HIDDEN]), (64, [])):
+        trust = torch.zeros(1, 1, 48, 64)
+        trust[..., :trusted] = 1
+        easel.other = torch.zeros(1, 3, 48, 64), trust
+        own = easel.asked((48, 64))[2:]
+        assert [round(target.weight, 3) for target in own] == weights
+        for target in own:
+            assert target.mask is not None
+            assert not target.mask[:, :trusted].any()
+            assert target.mask[:, trusted:24].all() or trusted == 32
 
 
 def test_the_temporal_loss_and_its_gradient() -> None:

@@ -12,10 +12,11 @@ from PIL import Image
 import impasto
 from impasto import errors
 
-EXTRAS = ("torch", "onnx", "onnxscript", "safetensors", "scipy", "av", "cv2", "fastapi", "ray", "pillow_heif")
+EXTRAS = ("torch", "onnx", "onnxscript", "safetensors", "scipy", "av", "cv2", "fastapi", "fsspec", "ray", "pillow_heif")
 BASE = (
     *(f"cli.{path.stem}" for path in sorted(Path(impasto.__file__).with_name("cli").glob("[a-z]*.py"))),
     "cli.__init__",
+    "batch",
     "colors",
     "config",
     "doctor",
@@ -23,11 +24,15 @@ BASE = (
     "errors",
     "files",
     "images",
-    "paintings",
+    "manifest",
     "memory",
+    "painters",
+    "paintings",
     "photos",
     "protobuf",
     "runtimes",
+    "sources",
+    "storage",
     "styles",
     "stylize",
     "tiles",
@@ -36,6 +41,7 @@ BASE = (
     "upscalers",
     "web.frames",
     "web.settings",
+    "web.workers",
 )
 BLOCK = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n"  # None there is a missing module
 

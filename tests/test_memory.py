@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from impasto.memory import free_memory, resident_memory, total_memory
+
 FAULTS = """
 import resource, sys
 import numpy as np
@@ -29,3 +31,9 @@ def test_memory_that_is_kept_is_not_cleared_again() -> None:
         for how in ("keep", "no")
     )
     assert kept < given_back / 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of what Linux tells")
+def test_memory_is_told() -> None:
+    assert 1e7 < resident_memory() < total_memory()
+    assert 1e6 < free_memory() <= total_memory()

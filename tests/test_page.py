@@ -15,11 +15,13 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Response, expect, sync_playwright
 
+from clipmaker import blocks, packets, stamps, write_clip
 from impasto import read_image, stylize, write_image
 from impasto.images import fit
-from impasto.recipes import read_recipe
+from impasto.paintings import available
+from impasto.recipes import hash_of, read_recipe
 from impasto.styles import builtin_styles
-from serving import Server, serving
+from serving import Server, serving, with_engines
 
 Pixels = npt.NDArray[np.uint8]
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -31,8 +33,10 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, as of 
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with serving("--client-jobs", "8") as running:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose engines, where none are shipped, paint a painting's mean colour."""
+    environment = {} if available() else with_engines(tmp_path_factory.mktemp("engines"))
+    with serving("--client-jobs", "8", "--video-mb", "2", **environment) as running:
         yield running
 
 
@@ -55,6 +59,16 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Image.open(EXAMPLES / "raccoon.jpg") as image:
         image.resize((900, 600)).transpose(Image.Transpose.ROTATE_90).save(path, quality=92, exif=exif)
     return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second over a photo, 640 x 360, with sound."""
+    with Image.open(EXAMPLES / "raccoon.jpg") as image:
+        wide = image.convert("RGB").resize((768, 512))
+    frames = [np.asarray(wide.crop((4 * i, 60, 4 * i + 640, 420))) for i in range(25)]
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    return write_clip(path, frames, options={"crf": "18"}, seconds_of_sound=1.0)
 
 
 DESKTOP = pytest.mark.parametrize("open_page", ["desktop"], indirect=True)
@@ -499,3 +513,161 @@ def test_long_work_is_watched_cancelled_and_used(page: Page, photo: Path, tmp_pa
     expect(page.get_by_role("radio", name="coffee")).to_be_checked()
     history(page, 2)
     assert download(page, "jpeg", tmp_path).name == "painting-own-style.jpg"
+
+
+# ----------------------------------------------------------------------------------------------------- a video
+
+
+def open_clip(page: Page, clip: Path) -> None:
+    """Choose a video and wait for the painting of its frame."""
+    history(page, 1)
+    page.locator("#file").set_input_files(clip)
+    expect(page.locator("#clip-told")).to_have_text("A video of 1 s. You see one frame of it.", timeout=60_000)
+    history(page, 1)
+
+
+def test_styles_are_tried_on_a_frame_of_a_video(page: Page, clip: Path, photo: Path) -> None:
+    open_clip(page, clip)
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", re.compile("^A frame of your video, painted in"))
+    expect(page.get_by_role("button", name="Paint the video")).to_be_enabled()
+    expect(page.locator("#clip-size")).to_have_value("1280")
+    expect(page.get_by_label("Format")).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    check_accessible(page)
+    keep_picture(page, "web-video-phone")
+    page.locator("#file").set_input_files(photo)
+    expect(page.get_by_role("button", name="Download")).to_be_enabled()
+    expect(page.locator("#clip-told")).to_be_hidden()
+    expect(page.get_by_label("Format")).to_be_visible()
+
+
+@DESKTOP
+def test_a_video_is_painted_watched_and_saved(page: Page, clip: Path, tmp_path: Path) -> None:
+    open_clip(page, clip)
+    page.get_by_role("radio", name="The Scream").click()
+    history(page, 2)
+    frame = shown(page)
+    page.locator("#clip-size").select_option("640")
+    page.get_by_role("button", name="Paint the video").click()
+    job = page.locator(".job[data-job]").first
+    expect(job.get_by_role("heading")).to_have_text("Video, The Scream", timeout=60_000)
+    running = re.compile(r"^Frame \d+ of 25, [\d.]+ a second, \d+ (s|min) left$")
+    expect(job.get_by_role("status")).to_have_text(running, timeout=120_000)
+    expect(job.locator("img")).to_be_visible(timeout=60_000)
+    assert difference(shown(page), frame) < 40
+    keep_picture(page, "web-video")
+    check_accessible(page)
+    expect(job.get_by_role("status")).to_have_text("Done", timeout=200_000)
+    expect(job.get_by_label("The painted video")).to_be_visible()
+    page.wait_for_function("document.querySelector('.job video').duration > 0.9")
+    check_accessible(page)
+    with page.expect_download() as waiting:
+        job.get_by_role("link", name="Save the video").click()
+    assert waiting.value.suggested_filename == "painting.mp4"
+    waiting.value.save_as(tmp_path / "painting.mp4")
+    assert stamps(tmp_path / "painting.mp4") == stamps(clip)
+    assert len(packets(tmp_path / "painting.mp4", "audio")) > 40
+    job.get_by_role("button", name="Remove").click()
+    expect(page.locator(".job")).to_have_count(0)
+
+
+@DESKTOP
+def test_a_video_is_cancelled_and_found_again(page: Page, tmp_path: Path) -> None:
+    long = write_clip(tmp_path / "long.mp4", blocks(96, 128, 700, step=1), rate=100)
+    history(page, 1)
+    page.locator("#file").set_input_files(long)
+    page.get_by_role("button", name="Paint the video").click()
+    job = page.locator(".job[data-job]").first
+    expect(job.get_by_role("status")).to_have_text(re.compile("^Frame"), timeout=120_000)
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    page.get_by_role("tab", name="Studio").click()
+    expect(job.get_by_role("heading")).to_have_text("Video, The Starry Night")
+    job.get_by_role("button", name="Cancel").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".job")).to_have_count(0)
+    page.get_by_role("tab", name="Style").click()
+    at_rest(page)
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", re.compile("The sample photo"))
+
+
+@DESKTOP
+def test_what_is_no_video_or_too_large_is_told_in_words(page: Page, tmp_path: Path) -> None:
+    history(page, 1)
+    (tmp_path / "text.mp4").write_text("#EXTM3U\nfile:///etc/passwd\n")
+    page.locator("#file").set_input_files(tmp_path / "text.mp4")
+    expect(page.locator("#clip-told")).to_have_text(re.compile("cannot show this video"), timeout=30_000)
+    page.get_by_role("button", name="Paint the video").click()
+    expect(page.get_by_role("alert")).to_contain_text("no video, or is broken")
+    expect(page.locator(".job")).to_have_count(0)
+    (tmp_path / "large.mp4").write_bytes(bytes(2_100_000))
+    page.get_by_role("tab", name="Style").click()
+    page.locator("#file").set_input_files(tmp_path / "large.mp4")
+    expect(page.get_by_role("alert")).to_contain_text("2 MB")
+
+
+# ------------------------------------------------------------------------------------------- a painting of one's own
+
+
+def test_a_painting_of_ones_own_is_a_style(page: Page, photo: Path, tmp_path: Path) -> None:
+    open_photo(page, photo)
+    painting = tmp_path / "IMG_1.jpg"
+    write_image(painting, stylize(fit(read_image(EXAMPLES / "coffee.jpg"), 500), "wheat_field"))
+    before = shown(page)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Your painting…").click()
+    chooser.value.set_files(painting)
+    tile = page.get_by_role("radio", name="Your painting")
+    expect(tile).to_be_checked(timeout=60_000)
+    expect(tile).to_be_focused()
+    history(page, 2)
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", "Your photo, painted in Your painting")
+    expect(tile.locator("img[src^=blob]")).to_be_visible(timeout=60_000)
+    assert difference(shown(page), before) > 3
+    page.get_by_role("slider", name="Strength").fill("0.6")
+    history(page, 3)
+    path = download(page, "png", tmp_path)
+    assert path.name == "painting-own-painting.png"
+    recipe = read_recipe(path)
+    assert recipe["settings"]["paintings"] == {"painting": 1.0}
+    assert recipe["files"]["painting"] == hash_of(painting)
+    if available():
+        keep_picture(page, "web-painting")
+    check_accessible(page)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Your painting…").click()
+    chooser.value.set_files(photo)
+    expect(page.get_by_role("radio", name="Your painting 2")).to_be_checked(timeout=60_000)
+    history(page, 4)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("radio", name="Your painting", exact=True)).to_be_checked()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@DESKTOP
+def test_a_painting_that_is_none_and_a_webcam_after_one(page: Page, photo: Path, tmp_path: Path) -> None:
+    history(page, 1)
+    (tmp_path / "text.jpg").write_text("not a picture")
+    page.locator("#file-painting").set_input_files(tmp_path / "text.jpg")
+    expect(page.get_by_role("alert")).to_contain_text("cannot be read")
+    page.get_by_role("alert").get_by_role("button", name="Close").click()
+    page.locator("#file-painting").set_input_files(photo)
+    expect(page.get_by_role("radio", name="Your painting")).to_be_checked(timeout=60_000)
+    history(page, 2)
+    page.get_by_role("button", name="Paint my webcam").locator("visible=true").click()
+    expect(page.get_by_role("button", name="Keep this picture")).to_be_enabled()
+    page.wait_for_timeout(2000)
+    expect(page.get_by_role("alert")).to_be_empty()
+    first = shown(page)
+    page.get_by_role("radio", name="Portrait in pencil").click()
+    page.wait_for_timeout(2000)
+    assert difference(first, shown(page)) > 3
+
+
+@DESKTOP
+def test_where_there_is_no_engine_the_tile_is_hidden(page: Page) -> None:
+    expect(page.get_by_role("button", name="Your painting…")).to_be_visible()
+    page.route("**/v1/info", lambda route: route.fulfill(json=route.fetch().json() | {"engines": []}))
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    expect(page.get_by_role("button", name="Your painting…")).to_be_hidden()

@@ -18,6 +18,8 @@ from impasto.runtimes import (
     load_model,
     make_runtime,
     openvino_devices,
+    processors,
+    share_processors,
     torch_gpu,
 )
 
@@ -194,3 +196,12 @@ import openvino.tools.ovc  # still there for who asks for it
     home.mkdir()
     environment = os.environ | {"HOME": str(home)}
     subprocess.run([sys.executable, "-c", code, str(style)], check=True, env=environment | {"IMPASTO_CACHE": str(home)})
+
+
+def test_processors_are_shared_where_that_is_asked(invert_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "_shared", {})
+    share_processors(1)
+    compiled = OpenVINORuntime(invert_bytes).request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+    assert processors() >= 1

@@ -6,6 +6,7 @@ import pytest
 
 import impasto
 from clipmaker import blocks, packets, stamps, write_clip
+from impasto.clips import paint_with
 
 
 def paint(source: Path, target: Path, style: Path, **options: object) -> None:
@@ -49,6 +50,23 @@ def test_sound_of_a_cut_begins_and_ends_with_it(clip: Path, invert: Path) -> Non
     assert first * 48000 <= every[after[0][1]] < first * 48000 + 1024
     assert 1.2 * 48000 - 1024 <= every[after[-1][1]] < 1.2 * 48000
     assert abs(duration(target) - (Fraction(6, 5) - first)) <= Fraction(1, 25)
+
+
+def test_sound_of_strangers_is_coded_anew_and_the_rest_left_out(tmp_path: Path, invert: Path) -> None:
+    secret = {"title": "A secret", "artist": "Nobody"}
+    clip = write_clip(tmp_path / "a.mp4", blocks(count=50), seconds_of_sound=2.0, metadata=secret)
+    target = tmp_path / "b.mp4"
+    style = impasto.load_style(invert)
+    for _ in paint_with(lambda frame: impasto.stylize(frame, style), clip, target, {}, trusted=False):
+        pass
+    before, after = ({data for _, data in packets(path, "audio")} for path in (clip, target))
+    assert len(after) > 90
+    assert not before & after
+    assert abs(duration(target) - 2) <= Fraction(1, 10)
+    assert stamps(target) == stamps(clip)
+    with av.open(str(target)) as container:
+        assert [stream.codec_context.name for stream in container.streams.audio] == ["aac"]
+        assert not {"title", "artist"} & {*container.metadata}
 
 
 def test_sound_that_a_container_cannot_hold_is_coded_anew(clip: Path, invert: Path) -> None:

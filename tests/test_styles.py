@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import pickle
 import string
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -580,3 +581,14 @@ def test_a_name_twice_or_several_styles_without_rows_are_refused(save: Save) -> 
     fails(
         save(invert_model(replace(invert_spec(), entries=(StyleEntry(name="a"), StyleEntry(name="b"))))), "stroke sizes"
     )
+
+
+def test_a_style_goes_to_another_process_without_what_is_compiled(colors: Path) -> None:
+    style = load_style(f"{colors}:red:0.3,{colors}:blue:0.7")
+    style.runtime()
+    copied = pickle.loads(pickle.dumps(style))
+    assert (copied.spec, copied.data, copied.source, copied.weights) == (
+        style.spec, style.data, style.source, style.weights,
+    )  # fmt: skip
+    assert not copied._runtimes
+    assert copied.runtime() is not style.runtime()

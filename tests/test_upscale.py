@@ -401,6 +401,14 @@ def test_without_upscalers_a_painting_is_not_begun(run: Run, invert: Path, upsca
     assert not Path("painted.png").exists()
 
 
+def test_paintings_of_folders_are_not_enlarged(run: Run, invert: Path) -> None:
+    Path("photos").mkdir()
+    code, out, err = run("stylize", "photos", "--style", invert, "--upscale", "2", "-o", "painted")
+    assert (code, out) == (2, "")
+    assert "upscale is for photographs that are named" in err
+    assert not Path("painted").exists()
+
+
 def test_a_video_is_not_enlarged(run: Run, invert: Path) -> None:
     Path("clip.mp4").write_bytes(b"")
     code, out, err = run("stylize", "clip.mp4", "--style", invert, "--upscale", "2", "-o", "painted.mp4")

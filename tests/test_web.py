@@ -32,7 +32,7 @@ from websockets.exceptions import InvalidStatus
 import impasto
 from impasto.recipes import read_recipe
 from impasto.styles import builtin_styles
-from serving import Server, serving
+from serving import Server, encoded, follow, refused, serving
 
 Pixels = npt.NDArray[np.uint8]
 Noise = Callable[..., Pixels]
@@ -51,12 +51,6 @@ def client(server: Server) -> Iterator[httpx.Client]:
         yield made
 
 
-def encoded(pixels: Pixels, kind: str = "PNG", **options: Any) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind, **options)
-    return stream.getvalue()
-
-
 @pytest.fixture(scope="module")
 def photo(noise: Noise) -> bytes:
     return encoded(noise(60, 90))
@@ -65,15 +59,6 @@ def photo(noise: Noise) -> bytes:
 def post(client: httpx.Client, data: bytes, mask: bytes | None = None, **fields: Any) -> httpx.Response:
     files = {"photo": ("x", data)} | ({} if mask is None else {"mask": ("y", mask)})
     return client.post("/v1/stylize", files=files, data={"style": "candy", **fields})
-
-
-def refused(answer: httpx.Response, status: int, code: str = "", *words: str) -> str:
-    assert answer.status_code == status, answer.text
-    error = answer.json()["error"]
-    assert error["code"] == code or not code
-    assert error["message"]
-    assert all(word in error["message"] for word in words), error["message"]
-    return str(error["message"])
 
 
 # ------------------------------------------------------------------------------------------------------------- painting
@@ -318,7 +303,7 @@ def test_what_is_too_large_is_refused_while_it_comes(server: Server, client: htt
 
 def test_many_uploads_at_the_same_time_are_bounded(photo: bytes) -> None:
     """Bodies that have come but are not yet whole count too; what they held is given back."""
-    options = ("--upload-mb", "0.1", "--job-mb", "0.1", "--patience", "2")
+    options = ("--upload-mb", "0.1", "--job-mb", "0.1", "--video-mb", "0.1", "--patience", "2")
     with serving(*options) as server, server.client() as client, contextlib.ExitStack() as opened:
         head = HEAD % 90_000 + bytes(89_000)
         for _ in range(46):
@@ -587,19 +572,6 @@ def submit(client: httpx.Client, data: bytes, painting: bytes | None = None, /, 
     return client.post("/v1/jobs", files=files, data=fields)
 
 
-def follow(client: httpx.Client, job: str, until: str = "") -> list[dict[str, Any]]:
-    """Events of a job, to its end or to a state's first step."""
-    told = []
-    with client.stream("GET", f"/v1/jobs/{job}/events") as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        for line in answer.iter_lines():
-            if line.startswith("data: "):
-                told.append(json.loads(line[6:]))
-                if until and told[-1]["state"] == until and told[-1].get("step"):
-                    break
-    return told
-
-
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("data")
@@ -661,7 +633,7 @@ def test_a_training_makes_a_style_of_its_owner(workshop: Server, photo: bytes, n
     ("fields", "word"),
     [
         ({}, "kind"),
-        ({"kind": "video"}, "kind"),
+        ({"kind": "sculpture"}, "kind"),
         ({"kind": "optimisation", "size": "5000"}, "size"),
         ({"kind": "optimisation", "iterations": "0"}, "iterations"),
         ({"kind": "optimisation", "init": "/etc/passwd"}, "init"),

@@ -67,11 +67,18 @@ def test_messages_that_are_none(data: bytes) -> None:
 
 @pytest.mark.parametrize("alpha", [True, False])
 @pytest.mark.parametrize("masked", [True, False])
-def test_a_payload_is_taken_apart(noise: Noise, alpha: bool, masked: bool) -> None:
-    pixels, see, mask = noise(5, 7), noise(5, 7)[:, :, 0], noise(3, 4)[:, :, 0]
-    data = bytearray(pixels.tobytes() + (see.tobytes() if alpha else b"") + (mask.tobytes() if masked else b""))
+@pytest.mark.parametrize("styled", [True, False])
+def test_a_payload_is_taken_apart(noise: Noise, alpha: bool, masked: bool, styled: bool) -> None:
+    pixels, see, mask, style = noise(5, 7), noise(5, 7)[:, :, 0], noise(3, 4)[:, :, 0], noise(2, 3)
+    parts = {"alpha": see if alpha else None, "mask": mask if masked else None, "style": style if styled else None}
+    data = bytearray(pixels.tobytes() + b"".join(part.tobytes() for part in parts.values() if part is not None))
+    if styled:
+        data += b"alpha of the painting, which is not used"
     asked = {"height": 5, "width": 7, "alpha": alpha, "mask": [3, 4] if masked else None}
-    picture, found = unpack(asked, data)
+    picture, found, painting = unpack(asked | {"style": [2, 3] if styled else None}, data)
+    assert (painting is not None) == styled
+    if styled:
+        np.testing.assert_array_equal(painting, style)
     np.testing.assert_array_equal(picture.pixels, pixels)
     assert (picture.alpha is not None) == alpha
     assert (found is not None) == masked

@@ -9,8 +9,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from impasto.batch import BatchStep, stylize_folder
     from impasto.clips import ClipStep, paint_video
-    from impasto.config import FilmConfig, OptimizeConfig, StyleNetArgs, TrainConfig, TransformerArgs
+    from impasto.config import (
+        BatchConfig,
+        ClipConfig,
+        FilmConfig,
+        OptimizeConfig,
+        StyleNetArgs,
+        TrainConfig,
+        TransformerArgs,
+    )
     from impasto.errors import (
         DeviceError,
         ImageError,
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from impasto.images import Picture, read_image, read_picture, write_image
     from impasto.journal import Step, UpscalerStep
     from impasto.live import stylize_frames
+    from impasto.manifest import FileResult
     from impasto.optimize import OptimizeStep, optimize
     from impasto.palette import merge
     from impasto.preview import preview
@@ -41,8 +51,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "BatchConfig",
+    "BatchStep",
+    "ClipConfig",
     "ClipStep",
     "DeviceError",
+    "FileResult",
     "FilmConfig",
     "FilmStep",
     "ImageError",
@@ -81,6 +95,7 @@ __all__ = [
     "read_picture",
     "sheet",
     "stylize",
+    "stylize_folder",
     "stylize_frames",
     "train",
     "train_upscaler",
@@ -89,8 +104,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "batch": ("BatchStep", "stylize_folder"),
     "clips": ("ClipStep", "paint_video"),
-    "config": ("FilmConfig", "OptimizeConfig", "StyleNetArgs", "TrainConfig", "TransformerArgs"),
+    "config": (
+        "BatchConfig",
+        "ClipConfig",
+        "FilmConfig",
+        "OptimizeConfig",
+        "StyleNetArgs",
+        "TrainConfig",
+        "TransformerArgs",
+    ),
     "errors": (
         "DeviceError",
         "ImageError",
@@ -106,6 +130,7 @@ _HOMES = {
     "images": ("Picture", "read_image", "read_picture", "write_image"),
     "optimize": ("OptimizeStep", "optimize"),
     "live": ("stylize_frames",),
+    "manifest": ("FileResult",),
     "palette": ("merge",),
     "preview": ("preview",),
     "sheets": ("matrix", "sheet"),

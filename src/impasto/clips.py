@@ -167,14 +167,16 @@ def paint_with(
     codec: str | None = None,
     quality: int | None = None,
     resume: bool = True,
+    trusted: bool = True,
 ) -> Generator[ClipStep, None, None]:
     """Paint a video by any engine; `job` is all that decides its frames, so that only the same one is continued.
 
-    Otherwise as of `paint_video`, which see.
+    `trusted`: sound, subtitles, chapters and metadata are copied; otherwise the sound is coded anew, and there is no
+    more. The rest as of `paint_video`, which see.
     """
     check_steady(steady)
     order = make_order(source, target, job | {"steady": steady}, cut=cut, codec=codec, quality=quality)
-    return carried_out(order, painted_parts(painter, order, steady), resume=resume)
+    return carried_out(order, painted_parts(painter, order, steady), resume=resume, trusted=trusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +220,12 @@ def make_order(
     return Order(clip, cut, target, Parts(folder_of(target), made), told)
 
 
-def carried_out(order: Order, steps: Generator[T, None, None], *, resume: bool) -> Generator[T, None, None]:
+def carried_out(
+    order: Order, steps: Generator[T, None, None], *, resume: bool, trusted: bool = True
+) -> Generator[T, None, None]:
     """Yield the steps that paint what is not finished yet, join it, and remove the parts.
 
-    Closed before, it leaves what is finished.
+    Closed before, it leaves what is finished. `trusted`: see `paint_with`.
     """
     parts, target = order.parts, order.target
     try:
@@ -231,7 +235,7 @@ def carried_out(order: Order, steps: Generator[T, None, None], *, resume: bool) 
         if not parts.done:
             raise VideoError(f"{order.clip.path}: has no frame to paint from {order.cut.start:g} seconds on")
         first = parts.done[0].times[0][0] if order.cut.start else 0
-        join(parts, target, order.clip, first, order.cut.end)
+        join(parts, target, order.clip, first, order.cut.end, trusted=trusted)
     except (FFmpegError, OSError) as error:
         kept = f"; {parts.kept} frames are kept: run the same command to continue" if parts.kept else ""
         raise VideoError(f"cannot write {target}: {error.strerror or error}{kept}") from error

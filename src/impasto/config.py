@@ -456,6 +456,34 @@ class FilmConfig(ClipConfig):
             raise ValueError(f"passes is {self.passes}, which needs a steady above 0; with 0 no frame knows another")
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """What folders ask for beyond a photo."""
+
+    include: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    """Of folders, what to paint: patterns as '*.jpg' or 'raw/**'; all pictures and videos unless given."""
+    exclude: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    """Of folders, what to leave out: patterns of files or folders in them."""
+    workers: int | None = None
+    """Of folders, how many pictures to paint at a time; one a processor unless given, fewer where memory is short."""
+    cluster: str | None = None
+    """Of folders: paint on Ray, auto for this machine or the cluster that it is in, or by a cluster's address."""
+    retry_failed: Annotated[bool, Parameter(negative="")] = False
+    """Of folders: paint what failed before once more."""
+    max_errors: int | None = None
+    """Of folders: stop once so many files have failed."""
+
+    def __post_init__(self) -> None:
+        """Check every value; raises ValueError."""
+        check_range(self, 1, 1 << 16, "workers")
+        check_range(self, 1, 1e12, "max_errors")
+        for name in ("include", "exclude"):
+            if not all(getattr(self, name)):
+                raise ValueError(f"{name} has an empty pattern; leave it out")
+        if self.cluster == "":
+            raise ValueError("cluster is empty; it must be auto or an address")
+
+
 def to_json(config: Any) -> dict[str, Any]:
     """Fields of a configuration as plain JSON values, nested ones too; paths as text."""
 

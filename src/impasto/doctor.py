@@ -1,13 +1,19 @@
 """What this machine and this installation can do, in words."""
 
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from impasto import __version__
 
-EXTRAS = {"train": "torch", "video": "av", "web": "fastapi", "cluster": "ray", "heif": "pillow_heif"}
+EXTRAS = {
+    "train": "torch",
+    "video": "av",
+    "web": "fastapi",
+    "cluster": "ray",
+    "storage": "fsspec",
+    "heif": "pillow_heif",
+}
 """A package of each extra that tells whether it is installed."""
 
 
@@ -15,6 +21,7 @@ def examine() -> dict[str, str]:
     """What there is: name -> words."""
     from impasto.downloads import cache_dir
     from impasto.images import READ_SUFFIXES, WRITE_SUFFIXES
+    from impasto.runtimes import processors
     from impasto.styles import builtin_styles
 
     devices, precision = inference()
@@ -23,7 +30,7 @@ def examine() -> dict[str, str]:
         "engine": ", ".join(f"{p} {installed(p)}" for p in ("openvino", "torch")),
         "device": devices,
         "precision": precision,
-        "processors": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "processors": str(processors()),
         "styles": ", ".join(builtin_styles()) or "none",
         "reads": " ".join(sorted(READ_SUFFIXES)),
         "writes": " ".join(sorted(WRITE_SUFFIXES)),

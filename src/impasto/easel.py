@@ -183,10 +183,8 @@ class Easel:
         """Make ready for a size: its objective and optimiser."""
         size = self.plan.sizes[self.place]
         photo = extended(to_tensor(resize(self.photo.pixels, size)).to(self.device))
-        if self.targets[0] != size:  # the next picture begins with the size that the last one ended with
-            self.targets = size, self.targets_at(size)
         self.objective = Objective(
-            self.network, self.config, photo, self.targets[1], self.layers, side=self.plan.side, dtype=self.dtype
+            self.network, self.config, photo, self.asked(size), self.layers, side=self.plan.side, dtype=self.dtype
         )
         self.values = self.values.contiguous()
         self.best, self.lowest = self.values.clone(), math.inf
@@ -203,10 +201,12 @@ class Easel:
         if self.average is not None:
             self.average, self.averaged = torch.zeros_like(self.values), 0
 
-    def targets_at(self, size: tuple[int, int]) -> list[Target]:
+    def asked(self, size: tuple[int, int]) -> list[Target]:
         """What the paintings ask of a picture of a size."""
-        masks = {id(p.mask): as_mask(p.mask, size, self.device) for p in self.paintings}
-        return [self.target(painting, masks[id(painting.mask)], size) for painting in self.paintings]
+        if self.targets[0] != size:  # the next picture may begin with the size that the last one ended with
+            masks = {id(p.mask): as_mask(p.mask, size, self.device) for p in self.paintings}
+            self.targets = size, [self.target(p, masks[id(p.mask)], size) for p in self.paintings]
+        return self.targets[1]
 
     def target(self, painting: Painting, mask: Tensor | None, size: tuple[int, int]) -> Target:
         """What a painting asks of a picture of a size, where its mask (H, W) shows."""

@@ -6,11 +6,15 @@ import contextlib
 import errno
 import os
 import shutil
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+TEMPORARY: Final = ".impasto-{}.tmp"
+"""Short: a name may be near the system's limit."""
 
 
 @contextlib.contextmanager
@@ -58,12 +62,18 @@ def check_write(path: str | Path) -> None:
     temporary.unlink()
 
 
+def remove_temporary(folder: Path, age_s: float) -> None:
+    """Remove, in a folder and those in it, what `atomic_write` was writing so long ago when its process was killed."""
+    for path in folder.rglob(TEMPORARY.format("*")):
+        with contextlib.suppress(OSError):  # another one removes it too, or may not
+            if time.time() - path.stat().st_mtime > age_s:
+                path.unlink()
+
+
 def _places(target: Path) -> tuple[Path, Path]:
     """The file itself, behind a symbolic link, and a temporary one beside it."""
     target = target.resolve()
-    return target, target.with_name(
-        f".impasto-{os.urandom(8).hex()}.tmp"
-    )  # short: a name may be near the system's limit
+    return target, target.with_name(TEMPORARY.format(os.urandom(8).hex()))
 
 
 def _create(temporary: Path, target: Path) -> BinaryIO:

@@ -28,7 +28,7 @@ from impasto.errors import OptimizationError, VideoError
 from impasto.flow import Change, Motion, enlarged, moved
 from impasto.images import Floats, Picture, Pixels, read_image, write_image
 from impasto.networks.weights import locate
-from impasto.objective import Losses
+from impasto.objective import Losses, Target
 from impasto.optimize import FREE_TO_CHANGE, STARTS, check_files, differences, files_of, translated
 from impasto.parts import Coder, write_bytes
 from impasto.plan import Plan, make_plan
@@ -43,6 +43,10 @@ BLEND = 0.5
 """Part that the neighbour's painting has, where it is trusted, in what a frame begins with from the second pass on."""
 EDGE = 0.1
 """Squared change of the flow from pixel to pixel, beyond a hundredth of its own square, that is an edge of motion."""
+HIDDEN = 0.3
+"""Weight of the style of what is hidden, by itself, over that which it has as a part of the picture."""
+LEAST = 1e-3
+"""Share of the picture below which what is hidden is not judged by itself."""
 PLAN = "plan.json"
 
 
@@ -137,6 +141,24 @@ class Leading(Easel):
     """Part that it has, where it is trusted, in what a size begins with."""
     weight: float = 0.0
     """Of the temporal loss."""
+
+    def asked(self, size: tuple[int, int]) -> list[Target]:
+        """What the paintings ask, and of what is hidden by itself too.
+
+        The whole picture's statistics are nearly the painting's as soon as it begins with the last one: for the sake of
+        them nothing that is hidden would be painted.
+        """
+        targets = super().asked(size)
+        if self.other is None:
+            return targets
+        hidden = 1 - extended(F.interpolate(self.other[1], size, mode="area"))[0, 0]
+        masks = {id(t.mask): hidden if t.mask is None else hidden * t.mask for t in targets}
+        shares = [masks[id(t.mask)].mean().item() / (1.0 if t.mask is None else t.mask.mean().item()) for t in targets]
+        return targets + [
+            replace(target, weight=HIDDEN * target.weight * share, mask=masks[id(target.mask)])
+            for target, share in zip(targets, shares, strict=True)
+            if share > LEAST
+        ]
 
     def enter(self) -> None:
         """Make ready for a size: what is trusted begins with the other painting, what is hidden with what there is."""

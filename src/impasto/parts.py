@@ -210,7 +210,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 # ------------------------------------------------------------------------------------------------------------ joining
 
 
-def join(parts: Parts, target: Path, clip: Clip, first: int, end: float | None) -> None:
+def join(parts: Parts, target: Path, clip: Clip, first: int, end: float | None, *, trusted: bool) -> None:
     """Write the parts as one video that begins at the tick `first` of a clip, with its sound until `end`, seconds."""
     with atomic_write(target) as stream:
         place = Path(stream.name)
@@ -219,20 +219,22 @@ def join(parts: Parts, target: Path, clip: Clip, first: int, end: float | None) 
         elif parts.target.suffix == ".webp":
             write_webp(place, Waiting(parts, first), parts.target.quality)
         else:
-            join_video(parts, place, clip, first, end)
+            join_video(parts, place, clip, first, end, trusted=trusted)
 
 
-def join_video(parts: Parts, place: Path, clip: Clip, first: int, end: float | None) -> None:
+def join_video(parts: Parts, place: Path, clip: Clip, first: int, end: float | None, *, trusted: bool) -> None:
     """Write the parts' packets, and the sound's, in the order of time."""
     suffix = parts.target.suffix
     with av.open(str(place), "w", format=FORMATS[suffix][0], options=muxer_options(suffix)) as container:
         stream = add_stream(container, parts.target)
-        with opened(clip.path) as original:
-            keep_metadata(container, original.metadata)
-            if not first and end is None and (chapters := original.chapters()):
-                container.set_chapters(chapters)
+        if trusted:
+            with opened(clip.path) as original:
+                keep_metadata(container, original.metadata)
+                if not first and end is None and (chapters := original.chapters()):
+                    container.set_chapters(chapters)
         begin = clip.start + first * clip.time_base
-        sound = Sound(clip.path, container, begin, None if end is None else clip.start + Fraction(end), cut=first > 0)
+        last = None if end is None else clip.start + Fraction(end)
+        sound = Sound(clip.path, container, begin, last, cut=first > 0, trusted=trusted)
         for _, packet in heapq.merge(pictures(parts, stream, first), sound.packets(), key=lambda pair: pair[0]):
             container.mux(packet)
 

@@ -1,5 +1,6 @@
 """Where a style's network runs: OpenVINO on CPUs and Intel GPUs, PyTorch on NVIDIA and Apple ones."""
 
+import os
 import sys
 from collections.abc import Collection
 from threading import Lock
@@ -14,6 +15,8 @@ PRECISIONS: Final = ("auto", "float32", "bfloat16")
 ONNX_START: Final = b"\x08"
 """Of every ONNX file: the key of its first field, the version."""
 OPENVINO_PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16"}
+_shared: dict[str, Any] = {}
+"""How OpenVINO is told to leave processors to other processes; empty unless `share_processors` was called."""
 
 
 class Runtime(Protocol):
@@ -92,12 +95,27 @@ def load_model(data: bytes, source: str, what: str = "style") -> Model:
         raise StyleError(f"{source}: not a readable ONNX file; is it complete, and a {what}?") from error
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share_processors(threads: int) -> None:
+    """Have CPU networks that are compiled from now on use so many threads, wherever the system puts them.
+
+    It is for the whole process, one of several that paint beside each other: left alone each takes every processor,
+    and binds its threads to the first ones.
+    """
+    _shared.update({"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False})
+
+
 class OpenVINORuntime:
     """A model compiled by OpenVINO, for any size of image at once."""
 
     def __init__(self, data: bytes, device: str = "CPU", precision: str = "auto") -> None:
         model = load_model(data, "style")
         hint = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision]}
+        hint |= _shared if device == "CPU" else {}
         try:
             compiled = model.core.compile_model(model.model, device, {"PERFORMANCE_HINT": "LATENCY", **hint})
         except RuntimeError as error:

@@ -1,10 +1,13 @@
-"""Sound and subtitles: copied packet by packet, as they are; re-coded only where the container cannot hold them."""
+"""Sound and subtitles: copied packet by packet, as they are; re-coded only where the container cannot hold them.
+
+What comes from strangers is not passed on as it is: then sound is decoded and coded anew, and the rest is left out.
+"""
 
 from __future__ import annotations
 
 import warnings
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 from av.error import FFmpegError
@@ -27,7 +30,7 @@ class Sound:
     """The audio and subtitle streams of a source, added to an output; `packets` yields what goes into it."""
 
     def __init__(
-        self, source: Path, output: OutputContainer, begin: Fraction, end: Fraction | None, *, cut: bool
+        self, source: Path, output: OutputContainer, begin: Fraction, end: Fraction | None, *, cut: bool, trusted: bool
     ) -> None:
         """Take what is heard until `end`, seconds of the source's clock, and not before `begin` if that is a cut."""
         self.source, self.begin, self.end, self.cut = source, begin, end, cut
@@ -35,7 +38,10 @@ class Sound:
         self.recoded: dict[int, AudioStream] = {}
         with opened(source) as container:
             for stream in (*container.streams.audio, *container.streams.subtitles):
-                self.add(stream, output)
+                if trusted:
+                    self.add(stream, output)
+                elif stream.type == "audio" and stream.codec_context is not None:
+                    self.recode(stream, output)
 
     def add(self, stream: Any, output: OutputContainer) -> None:
         """Give the output a stream like this one, or tell why not."""
@@ -54,13 +60,17 @@ class Sound:
         if stream.type != "audio" or stream.codec_context is None:
             warnings.warn(f"{name} cannot be kept in {output.format.name}; use .mkv to keep it", stacklevel=2)
             return
-        default = {"opus": "libopus"}.get(output.default_audio_codec, output.default_audio_codec)
         warnings.warn(f"{name} is coded anew as {output.default_audio_codec} for {output.format.name}", stacklevel=2)
+        self.recode(stream, output).metadata.update(stream.metadata)
+
+    def recode(self, stream: Any, output: OutputContainer) -> AudioStream:
+        """Give the output a stream of its own codec for this one's sound."""
+        default = {"opus": "libopus"}.get(output.default_audio_codec, output.default_audio_codec)
         rate = 48000 if default == "libopus" else stream.codec_context.sample_rate
-        added_audio: Any = output.add_stream(default, rate=rate)
-        added_audio.codec_context.layout = stream.codec_context.layout
-        added_audio.metadata.update(stream.metadata)
-        self.recoded[stream.index] = added_audio
+        added: Any = output.add_stream(default, rate=rate)
+        added.codec_context.layout = stream.codec_context.layout
+        self.recoded[stream.index] = added
+        return cast("AudioStream", added)
 
     def packets(self) -> Iterator[tuple[Fraction, Packet[Any]]]:
         """Yield packets for the output in the source's order, each with its time in seconds."""

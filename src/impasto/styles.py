@@ -203,6 +203,10 @@ class Style:
     def __repr__(self) -> str:
         return f"Style({self.source!r}, {self.name!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied to another process it goes without what is compiled, which is compiled there."""
+        return Style, (self.spec, self.data, self.source, self.weights, None, self.files)
+
     @property
     def name(self) -> str:
         """The style's name; of a blend, its names joined by hyphens."""

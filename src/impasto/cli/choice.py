@@ -56,9 +56,12 @@ class Choice:
         return [(style, read_mask(mask)) for style, mask in zip(self.styles, self.masks, strict=True)]
 
     def recipe(
-        self, photo: Path, mask: Path | None, settings: Mapping[str, Any], more: Sequence[Path] = ()
+        self, photo: Path | None, mask: Path | None, settings: Mapping[str, Any], more: Sequence[Path] = ()
     ) -> dict[str, Any]:
-        """How a picture is made, by the names of its files; `more` are those that the settings do not name."""
+        """How a picture is made, by the names of its files; of no photo yet, for `recipes.of_photo`.
+
+        `more` are files that the settings do not name.
+        """
         from impasto.recipes import make_recipe
 
         told: dict[str, Any]
@@ -67,8 +70,8 @@ class Choice:
             told = {"regions": [{**tell(style), "mask": own.name} for style, own in pairs]}
         else:
             told = tell(self.styles[0])
-        named = {"photo": photo.name, **told, "mask": mask.name if mask else None}
-        return make_recipe("stylize", {**named, **settings}, [photo, *self.files, *([mask] if mask else []), *more])
+        named = {**({"photo": photo.name} if photo else {}), **told, "mask": mask.name if mask else None}
+        return make_recipe("stylize", {**named, **settings}, [*filter(None, (photo, *self.files, mask)), *more])
 
 
 def files_of(style: "Style") -> list[Path]:

@@ -8,35 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from impasto.cli.app import needs_extra
 from impasto.cli.console import clock, follow, printable, status_line
-from impasto.config import VIDEO_SUFFIXES, ClipConfig
+from impasto.config import ClipConfig
 
 if TYPE_CHECKING:
     from impasto.clips import ClipStep
     from impasto.styles import Style
     from impasto.stylize import Region
-
-
-def is_clip(path: Path) -> bool:
-    """Whether a file is to be taken for a video: by its name, or as a picture that moves."""
-    suffix = path.suffix.lower()
-    if suffix not in (".gif", ".webp"):
-        return suffix.removeprefix(".") in VIDEO_SUFFIXES
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return int(getattr(image, "n_frames", 1)) > 1
-    except Exception:  # whatever it is, reading it as a picture tells  # noqa: BLE001
-        return False
-
-
-def clip_suffix(source: Path) -> str:
-    """What the output of a video is called unless its name is given: as its source, or MP4."""
-    with needs_extra("video"):
-        from impasto.encode import CONTAINERS
-
-    suffix = source.suffix.lower()
-    return suffix if suffix in CONTAINERS else ".mp4"
 
 
 def check_target(target: Path, settings: ClipConfig, quality: int | None) -> None:

@@ -47,13 +47,14 @@ def follow(
     steps: Generator[StepT, None, object],
     show: Callable[[StepT], None],
     output: Path,
-    state: Path,
+    state: Path | str,
     *,
     quiet: bool = False,
 ) -> int:
     """Show each step of long work and name its `output` at the end, unless `quiet`; returns the exit code.
 
-    Asked to stop by SIGINT or SIGTERM, it ends the step, and closing the work saves its `state`, a file or folder.
+    Asked to stop by SIGINT or SIGTERM, it ends the step, and closing the work saves its `state`, a file, a folder or
+    an address.
     """
     stopped: list[int] = []
     shown = 0
@@ -72,7 +73,8 @@ def follow(
                 if stopped:
                     break
         if stopped:
-            remedy = f"run the same command to continue ({state})" if state.exists() else "nothing could be saved"
+            saved = isinstance(state, str) or state.exists()
+            remedy = f"run the same command to continue ({state})" if saved else "nothing could be saved"
             tell(f"stopped; {remedy}")
             return 128 + stopped[0]
     finally:

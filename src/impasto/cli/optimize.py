@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from impasto.cli.app import app, needs_extra
-from impasto.cli.clips import check_target, is_clip
+from impasto.cli.clips import check_target
 from impasto.cli.console import WIDTH, clock, download_bar, follow, printable, status_line
 from impasto.cli.outputs import Job, check_picture_target, protect
 from impasto.config import FilmConfig, OptimizeConfig, PaintingText
@@ -43,9 +43,11 @@ def optimize(
         What a video asks for beyond a photo.
 
     """
+    from impasto.sources import is_clip
+
     files = [file for text in settings.paintings for file in PaintingText.parse(text).files]
     read = (settings.photo, *map(Path, (*files, settings.init, *settings.loss_network)))
-    moves = is_clip(settings.photo)
+    moves = is_clip(str(settings.photo))
     if moves:
         check_target(settings.output, film, film.quality)
         protect([Job(source=settings.photo, target=settings.output)], *read)

@@ -1,16 +1,11 @@
 """Where outputs go, and checks, before any work, that they can."""
 
 import contextlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from impasto.cli.clips import clip_suffix, is_clip
-
 STREAM = Path("-")
-LONGEST = 80
-"""Letters of a style's name in the name of an output."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +19,7 @@ class Job:
 def plan(inputs: Sequence[Path], output: Path | None, style: str, *, json: bool) -> list[Job]:
     """Where each input goes; raises ValueError where that cannot be written, or two would go to one place."""
     from impasto.images import WRITE_SUFFIXES
+    from impasto.sources import is_clip
 
     if not inputs:
         raise ValueError("no photograph given")
@@ -34,7 +30,7 @@ def plan(inputs: Sequence[Path], output: Path | None, style: str, *, json: bool)
     for job in jobs:
         if job.target == STREAM and (json or len(jobs) > 1):
             raise ValueError("standard output takes one picture and no --json beside it; choose another --output")
-        if job.target != STREAM and not is_clip(job.source) and job.target.suffix.lower() not in WRITE_SUFFIXES:
+        if job.target != STREAM and not is_clip(str(job.source)) and job.target.suffix.lower() not in WRITE_SUFFIXES:
             raise ValueError(f"--output is {job.target}; it must end in one of {', '.join(WRITE_SUFFIXES)}")
         place = job.target.resolve()
         if place in targets:
@@ -45,7 +41,7 @@ def plan(inputs: Sequence[Path], output: Path | None, style: str, *, json: bool)
 
 def target_of(source: Path, output: Path | None, style: str) -> Path:
     """Output of one input: as given, or named after it in the given folder or beside it."""
-    from impasto.images import WRITE_SUFFIXES
+    from impasto.sources import is_clip, painted_name
 
     if output is not None and not output.is_dir():
         return output
@@ -53,10 +49,7 @@ def target_of(source: Path, output: Path | None, style: str) -> Path:
         if output is None:
             return STREAM
         source = Path("stdin.png")
-    suffix = source.suffix if source.suffix.lower() in WRITE_SUFFIXES else ".png"
-    suffix = clip_suffix(source) if is_clip(source) else suffix
-    name = re.sub(r"[^\w .+-]", "_", style)[:LONGEST]  # names come from style files, which may be a stranger's
-    return (output or source.parent) / f"{source.stem}-{name}{suffix}"
+    return (output or source.parent) / painted_name(source.name, style, clip=is_clip(str(source)))
 
 
 def protect(jobs: Sequence[Job], *read: Path | str | None) -> None:

@@ -22,8 +22,6 @@ def serve(settings: Annotated[ServeConfig, Parameter(name="*")] = DEFAULT) -> in
         Everything that decides how the server behaves.
 
     """
-    with needs_extra("web"):
-        from impasto.web.server import serve as run
     if not settings.is_local and not settings.token:
         tell(f"warning: {settings.host} lets other machines in, and anyone may paint; give --token, or a proxy")
 
@@ -32,8 +30,13 @@ def serve(settings: Annotated[ServeConfig, Parameter(name="*")] = DEFAULT) -> in
         print(printable(shown), flush=True)
         print("Ctrl-C ends it", file=sys.stderr, flush=True)
 
+    from impasto.web.workers import Processes
+
     try:
-        run(settings, told)
+        with Processes(settings) as processes:
+            with needs_extra("web"):
+                from impasto.web.server import serve as run  # which takes as long as the processes do to start
+            run(settings, processes, told)
     except OSError as error:
         tell(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}; try another --port")
         return 1

@@ -12,11 +12,12 @@ from cyclopts import Parameter
 
 import impasto
 from impasto.cli.app import Device, Engine, Flag, Precision, app
+from impasto.cli.batch import is_batch, paint_batch
 from impasto.cli.choice import Choice
-from impasto.cli.clips import check_target, is_clip, paint_clip
+from impasto.cli.clips import check_target, paint_clip
 from impasto.cli.console import printable, tell
 from impasto.cli.outputs import STREAM, plan, protect
-from impasto.config import ClipConfig
+from impasto.config import BatchConfig, ClipConfig
 from impasto.errors import ImpastoError
 from impasto.upscaler_config import Scale
 
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from impasto.images import Picture
 
 Colors = Literal["style", "luma", "match", "histogram"]
-AS_USUAL = ClipConfig()
+AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
 
 
 @app.command(usage="Usage: impasto stylize INPUT... --style STYLE [OPTIONS]")
 def stylize(
-    *inputs: Path,
+    *inputs: str,
     style: str,
-    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    output: Annotated[str | None, Parameter(alias="-o")] = None,
     strength: float | None = None,
     stroke: float | None = None,
     colors: Colors = "style",
@@ -45,18 +46,22 @@ def stylize(
     json: Flag = False,
     clip: Annotated[ClipConfig, Parameter(name="*")] = AS_USUAL,
     resume: bool = True,
+    batch: Annotated[BatchConfig, Parameter(name="*")] = AS_THEY_ARE,
 ) -> int:
-    """Paint photographs and videos in a style.
+    """Paint photographs and videos in a style, one or folders of them.
 
     Parameters
     ----------
     inputs
-        Photographs and videos; - is a photograph on standard input.
+        Photographs and videos; - is a photograph on standard input. Folders, which are painted with all that is in
+        them, quoted patterns ('photos/**/*.jpg') and addresses (s3://bucket/photos).
     style
         Name of a built-in style (impasto styles lists them), a style file, or any painting (painting.jpg); a blend of
         several (candy:0.7,udnie:0.3, or a.jpg:0.6,b.jpg:0.4); or several with masks, a.jpg@left.png,b.jpg@right.png.
     output
-        File, or existing folder; <stem>-<style>.<ext> beside the input unless given; - is standard output, a PNG.
+        File, or existing folder; <stem>-<style>.<ext> beside the input unless given; - is standard output, a PNG. Of
+        folders a folder or address, where the same folders are made; run again, only what is left or has changed is
+        painted.
     strength
         0 is the photo, 1 the painting; what the style recommends unless given.
     stroke
@@ -83,11 +88,15 @@ def stylize(
     clip
         What a video asks for beyond a photo.
     resume
-        Continue what an interrupted run of the same command has finished of a video; otherwise start afresh.
+        Continue what an interrupted run of the same command has finished of a video or of folders; otherwise start
+        afresh.
+    batch
+        What folders ask for beyond a photo.
 
     """
     from impasto.images import read_mask
     from impasto.recipes import with_recipe
+    from impasto.sources import is_clip
     from impasto.stylize import check, check_stroke
     from impasto.upscalers import upscalers_for
 
@@ -97,9 +106,17 @@ def stylize(
     choice = Choice.parse(style, engine)
     for loaded in choice.styles:
         check_stroke(stroke, loaded)
-    jobs = plan(inputs, output, choice.name, json=json)
+    settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
+    if is_batch(inputs, output, batch):
+        if upscale:
+            raise ValueError(
+                "upscale is for photographs that are named; enlarge a folder's paintings by impasto upscale"
+            )
+        told = settings | {"device": device, "precision": precision}
+        return paint_batch(inputs, output, choice, mask, told, quality, batch, clip, resume=resume, as_json=json)
+    jobs = plan([Path(text) for text in inputs], Path(output) if output else None, choice.name, json=json)
     protect(jobs, *inputs, mask, *choice.files)
-    clips = {job.source for job in jobs if is_clip(job.source)}
+    clips = {job.source for job in jobs if is_clip(str(job.source))}
     for job in jobs:
         if job.source in clips:
             check_target(job.target, clip, quality)
@@ -108,7 +125,6 @@ def stylize(
     enlargers = upscalers_for(upscale) if upscale else []
     soft_mask = read_mask(mask) if mask is not None else None
     runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
-    settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
     options, paint = settings | {"mask": soft_mask}, choice.paint
     where: dict[str, Any] = {"device": device, "precision": precision}
     settings |= where | ({"upscale": upscale} if upscale else {})

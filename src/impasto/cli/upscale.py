@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 import impasto
 from impasto.cli.app import Device, Flag, Precision, app, needs_extra
-from impasto.cli.clips import is_clip
 from impasto.cli.console import download_bar, follow, printable, tell
 from impasto.cli.outputs import STREAM, check_style_suffix, plan, protect
 from impasto.cli.stylize import read_source, report, write_target
@@ -65,11 +64,12 @@ def upscale(
     """
     from impasto.images import check_writable
     from impasto.recipes import with_recipe
+    from impasto.sources import is_clip
     from impasto.upscale import chosen, large_size
 
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
-    if clip := next((path for path in inputs if is_clip(path)), None):
+    if clip := next((path for path in inputs if is_clip(str(path))), None):
         raise ValueError(f"{clip} is a video; upscale takes pictures")
     chain = chosen(scale, upscaler)
     factor = large_size((1, 1), chain)[0]

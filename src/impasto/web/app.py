@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import io
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,21 @@ from starlette.exceptions import HTTPException
 
 import impasto
 from impasto.images import Picture, fit, write_image
+from impasto.paintings import available
 from impasto.styles import builtin_styles, zoo
 from impasto.web import documents
-from impasto.web.forms import Form, read_form
+from impasto.web.forms import VIDEO, Form, read_form
 from impasto.web.guard import FORM_BYTES, Guard
 from impasto.web.jobs import Jobs
 from impasto.web.live import Live
 from impasto.web.metrics import Metrics
-from impasto.web.options import parse
+from impasto.web.options import PAINTING, parse
 from impasto.web.painter import Decoded, Painter
 from impasto.web.refusal import Refusal
 from impasto.web.settings import ServeConfig
 from impasto.web.store import Store
+from impasto.web.videos import STYLE, check_video
+from impasto.web.workers import Processes
 from impasto.web.works import KINDS, MOST_PHOTOS, check_request, kind_of
 
 STATIC = Path(__file__).with_name("static")
@@ -39,10 +44,10 @@ SIDES = 2
 class Service:
     """What the application holds."""
 
-    def __init__(self, settings: ServeConfig) -> None:
+    def __init__(self, settings: ServeConfig, processes: Processes) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.painter = Painter(settings, self.metrics)
+        self.painter = Painter(settings, self.metrics, processes)
         self.store = Store(settings.data, settings.disk_gb * 1e9)
         self.jobs = Jobs(settings, self.store, self.metrics)
         self.live = Live(settings, self.painter, self.jobs.styles_of)
@@ -58,26 +63,39 @@ class Service:
             self.thumbnails[name] = painted.data
         return self.thumbnails[name]
 
-    async def order(self, request: Request, form: Form) -> dict[str, Any]:
-        """Queue the job that a form asks for; returns what its owner is told."""
+    async def submit(self, request: Request) -> dict[str, Any]:
+        """Queue the job that a request asks for; returns what its owner is told."""
+        owner, client = request.state.owner, request.client.host if request.client else ""
+        stated = int(request.headers.get("content-length") or self.settings.job_bytes + FORM_BYTES)
+        with self.jobs.place(owner, client, 2 * stated):  # what is taken from a form is there twice
+            folder = self.store.new()
+            try:
+                form = await read_form(request, self.settings, files=MOST_PHOTOS + 4, video=folder / VIDEO)
+                name, order = await self.order(folder, form, owner)
+                return self.jobs.told(self.jobs.submit(folder, name, order, owner, client))
+            except BaseException:
+                self.store.remove(folder)
+                raise
+
+    async def order(self, folder: Path, form: Form, owner: str) -> tuple[str, dict[str, Any]]:
+        """Kind and order of the job that a form asks for, whose pictures are put into a folder."""
         fields = dict(form.fields)
         name = fields.pop("kind", "")
         kind = kind_of(name)
-        check_request(kind, fields, {role: len(files) for role, files in form.files.items()})
-        owner, client = request.state.owner, request.client.host if request.client else ""
-        self.jobs.check_room(owner, client, 8 * sum(len(data) for files in form.files.values() for data in files))
-        folder = self.store.new()
-        try:
-            files = {role: [f"{role}-{i}.png" for i in range(1, 1 + len(data))] for role, data in form.files.items()}
-            order = kind.order(fields, files, self.settings)
-            for role, names in files.items():
-                for file, data in zip(names, form.files[role], strict=True):
-                    inside = "photos" if name == "training" and role == "photo" else ""
-                    await self.keep(folder / inside / file, data, role)
-            return self.jobs.told(self.jobs.submit(folder, name, order, owner, client))
-        except BaseException:
-            self.store.remove(folder)
-            raise
+        check_request(kind, fields, form.counts)
+        self.store.check_room(8 * sum(len(data) for files in form.files.values() for data in files))
+        files = {role: [f"{role}-{i}.png" for i in range(1, 1 + len(data))] for role, data in form.files.items()}
+        order = kind.order(fields, files, self.settings, self.jobs.styles_of(owner))
+        if form.videos:
+            async with self.painter.turns.turn():
+                check_video(await self.painter.probe(folder / VIDEO), self.settings)
+        if order.get("own"):
+            await asyncio.to_thread(shutil.copyfile, order["file"], folder / STYLE)
+        for role, names in files.items():
+            for file, data in zip(names, form.files[role], strict=True):
+                inside = "photos" if name == "training" and role == "photo" else ""
+                await self.keep(folder / inside / file, data, role)
+        return name, order
 
     async def keep(self, path: Path, data: bytes, role: str) -> None:
         """Write an upload as a picture of our own making, no larger than is of use."""
@@ -88,27 +106,33 @@ class Service:
 
 def write_small(path: Path, decoded: Decoded, side: int) -> None:
     """Write pixels as PNG, reduced to a long side."""
-    size = decoded.height * decoded.width
-    pixels = np.frombuffer(decoded.data, np.uint8)[: 3 * size].reshape(decoded.height, decoded.width, 3)
+    size, channels = decoded.height * decoded.width, 1 if len(decoded.data) == decoded.height * decoded.width else 3
+    pixels = np.frombuffer(decoded.data, np.uint8)[: channels * size].reshape(decoded.height, decoded.width, channels)
+    if channels == 1:  # a mask has its lightness alone
+        pixels = np.repeat(pixels, 3, axis=2)
     path.parent.mkdir(exist_ok=True)
     stream = io.BytesIO()
     write_image(stream, fit(Picture(pixels), side), format="png")
     path.write_bytes(stream.getbuffer())
 
 
-def create_app(settings: ServeConfig | None = None) -> FastAPI:
+def create_app(settings: ServeConfig | None = None, processes: Processes | None = None) -> FastAPI:
     """Make the application of a server; its `state.service` is what it holds.
+
+    `processes`: those that decode and paint, where they have been started already.
 
     Raises:
         ImpastoError: The folder for the files of jobs cannot be made.
 
     """
-    service = Service(settings or ServeConfig())
+    settings = settings or ServeConfig()
+    service = Service(settings, processes or Processes(settings))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         starting = asyncio.create_task(service.painter.start())
         service.jobs.start()
+        gc.freeze()  # what is loaded stays: looking through it again and again would hold up /health
         try:
             yield
         finally:
@@ -196,11 +220,16 @@ def add_state(app: FastAPI, service: Service) -> None:
             "version": impasto.__version__,
             "jobs": {name: kind.is_installed for name, kind in KINDS.items()},
             "has_photos": limits.photos is not None,
+            "engines": available(),
             "limits": {
                 "upload_mb": limits.upload_mb,
                 "job_mb": limits.job_mb,
                 "megapixels": limits.megapixels,
                 "max_side": limits.max_side,
+                "video_mb": limits.video_mb,
+                "video_megapixels": limits.video_megapixels,
+                "video_minutes": limits.video_minutes,
+                "largest_video": limits.largest_video,
                 "photos": MOST_PHOTOS,
                 "longest_training": limits.longest_training,
                 "largest_optimisation": limits.largest_optimisation,
@@ -230,14 +259,14 @@ def add_painting(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/stylize", **documents.STYLIZE)
     async def stylize(request: Request) -> Response:
-        form = await read_form(request, service.settings, files=2)
-        photo, mask = form.file("photo"), form.file("mask")
-        if photo is None or set(form.files) - {"photo", "mask"}:
+        form = await read_form(request, service.settings, files=3)
+        photo, mask, painting = (form.file(name) for name in ("photo", "mask", PAINTING))
+        if photo is None or set(form.files) - {"photo", "mask", PAINTING}:
             raise Refusal(
                 422, "wrong_value", "photo is missing; send it as a file of that name, with a mask or without"
             )
-        options = parse(form.fields, service.jobs.styles_of(request.state.owner))
-        painted = await service.painter.paint(photo, options, mask, request.is_disconnected)
+        options = parse(form.fields, service.jobs.styles_of(request.state.owner), painting=painting is not None)
+        painted = await service.painter.paint(photo, options, mask, painting, request.is_disconnected)
         name = f"painting.{options.format.replace('jpeg', 'jpg')}"
         headers = {
             "Content-Disposition": f'inline; filename="{name}"',
@@ -259,10 +288,7 @@ def add_jobs(app: FastAPI, service: Service) -> None:
     async def submit(request: Request) -> JSONResponse:
         if service.jobs.stopping:
             raise Refusal(429, "busy", "the server stops; try again later", retry_s=60)
-        stated = int(request.headers.get("content-length") or FORM_BYTES)
-        jobs.check_room(request.state.owner, request.client.host if request.client else "", stated)
-        form = await read_form(request, service.settings, files=MOST_PHOTOS + 4)
-        told = await service.order(request, form)
+        told = await service.submit(request)
         return JSONResponse(told, 202, {"Location": f"/v1/jobs/{told['id']}"})
 
     @app.get("/v1/jobs", **documents.JOBS)

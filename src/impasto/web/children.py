@@ -5,19 +5,27 @@ A process that decodes forks for each upload where the system can: what a hostil
 
 import contextlib
 import io
+import math
 import os
 import sys
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from impasto.errors import ImpastoError
 from impasto.images import Picture, Pixels, image_size, lightness, read_picture, write_image
 from impasto.web.frames import read_frame, write_frame
+from impasto.web.limits import limit
 
+if TYPE_CHECKING:
+    from impasto.styles import Style
+
+KEPT = 4
+"""Paintings whose styles are kept: each holds the memory that the last picture was painted in."""
 LARGEST = 1 << 33
 """Payload in bytes that a process takes from the server, which keeps limits of its own."""
 
@@ -33,7 +41,7 @@ def main(arguments: list[str]) -> None:
     else:
         from impasto.web.works import work
 
-        sys.exit(work(kind, Path(rest[0])))
+        sys.exit(work(kind, Path(rest[0]), int(rest[1])))
 
 
 # --------------------------------------------------------------------------------------------------------- decoding
@@ -57,7 +65,7 @@ def serve_decoding(memory_mb: int, seconds: float) -> None:
         child = os.fork()
         if not child:
             try:
-                limit(memory_mb, seconds)
+                limit(memory_mb << 20, seconds=seconds)
                 answer(*message)
             except BaseException:  # noqa: BLE001 - the parent tells by the exit code
                 os._exit(1)
@@ -66,45 +74,30 @@ def serve_decoding(memory_mb: int, seconds: float) -> None:
             os._exit(1)  # what it has written may be cut off: the server begins with a new process
 
 
-def limit(memory_mb: int, seconds: float) -> None:
-    """Limit what this process may take, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows, where the server's clock is the limit
-        return
-    wanted = {
-        "RLIMIT_AS": memory_mb << 20,
-        "RLIMIT_CPU": max(1, round(seconds)),
-        "RLIMIT_FSIZE": 0,
-        "RLIMIT_CORE": 0,
-        "RLIMIT_NOFILE": 64,
-    }
-    for name, value in wanted.items():
-        with contextlib.suppress(AttributeError, ValueError, OSError):  # macOS does not know or keep all of them
-            resource.setrlimit(getattr(resource, name), (value, value))
-
-
 def answer(asked: Mapping[str, Any], data: bytearray) -> None:
     """Write what `decode` gives, or in words why it could not."""
     try:
         head, payload = decode(asked, bytes(data))
     except ImpastoError as error:
-        head, payload = {"error": str(error).removeprefix("cannot read the picture: "), "code": "unreadable"}, []
+        reason = str(error).removeprefix(f"cannot read {asked.get('path', 'the picture')}: ")
+        head, payload = {"error": reason, "code": "unreadable"}, []
     except OverflowError as error:
         head, payload = {"error": str(error), "code": "too_large"}, []
     except MemoryError:
-        head, payload = {"error": "the picture takes too much memory to decode", "code": "too_large"}, []
+        head, payload = {"error": "it takes too much memory to decode", "code": "too_large"}, []
     write_frame(sys.stdout.buffer, head, *payload)
 
 
 def decode(asked: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """A picture's pixels and, where it has one, its alpha; of a mask its lightness alone.
+    """A picture's pixels and, where it has one, its alpha; of a mask its lightness alone; of a video what it says.
 
     Raises:
         OverflowError: It is larger than what is `asked` allows.
         ImpastoError: It cannot be read.
 
     """
+    if asked["kind"] == "video":
+        return describe(Path(asked["path"])), []
     height, width = image_size(data)
     if max(height, width) > asked["max_side"] or height * width > asked["max_pixels"]:
         megapixels = asked["max_pixels"] / 1e6
@@ -121,6 +114,17 @@ def decode(asked: Mapping[str, Any], data: bytes) -> tuple[dict[str, Any], list[
     return head, [part.tobytes() for part in parts]
 
 
+def describe(path: Path) -> dict[str, Any]:
+    """What a video says of itself; raises VideoError where it is none, or its first frame is broken."""
+    from impasto.video import read_clip
+
+    if hasattr(os, "sched_setaffinity"):  # its decoder would keep a frame in memory for each processor
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    clip = read_clip(path)
+    seconds = None if clip.duration is None else float(clip.duration)
+    return {"height": clip.height, "width": clip.width, "frames": clip.frames, "seconds": seconds}
+
+
 # --------------------------------------------------------------------------------------------------------- painting
 
 
@@ -131,9 +135,10 @@ def serve_painting() -> None:
 
     stylize(np.zeros((64, 64, 3), np.uint8), load_style(next(iter(builtin_styles()))))
     write_frame(sys.stdout.buffer, {"ready": True})
+    paintings = Paintings()
     while (message := read_frame(sys.stdin.buffer, LARGEST)) is not None:
         try:
-            head, painted = paint(*message)
+            head, painted = paint(paintings, *message)
         except (ImpastoError, ValueError) as error:
             head, painted = {"error": str(error)}, memoryview(b"")
         except MemoryError:
@@ -142,14 +147,41 @@ def serve_painting() -> None:
         del message, painted
 
 
-def paint(asked: Mapping[str, Any], data: bytearray) -> tuple[dict[str, Any], memoryview]:
-    """Paint and encode a picture."""
+class Paintings:
+    """Styles of the last few paintings that came, each encoded and compiled once."""
+
+    def __init__(self) -> None:
+        self.styles: OrderedDict[tuple[str, str], Style] = OrderedDict()
+
+    def style(self, asked: Mapping[str, Any], pixels: Pixels | None) -> "Style | None":
+        """Style of the painting that is asked for; None where it is not kept and its pixels are not given."""
+        from impasto.paintings import engine_style, measure
+
+        key = asked["file"], asked["painting"]
+        if key not in self.styles:
+            if pixels is None:
+                return None
+            statistics = {name: measure(pixels) for name in asked["weights"]}
+            made = engine_style(Path(asked["file"]).read_bytes(), statistics, Path(asked["file"]).name)
+            self.styles[key] = made.choose(asked["weights"])
+        self.styles.move_to_end(key)
+        if len(self.styles) > KEPT:
+            self.styles.popitem(last=False)
+        return self.styles[key]
+
+
+def paint(paintings: Paintings, asked: Mapping[str, Any], data: bytearray) -> tuple[dict[str, Any], memoryview]:
+    """Paint and encode a picture, or say that the painting which it is to be painted after is not known."""
     from impasto.recipes import with_recipe
     from impasto.styles import load_file
     from impasto.stylize import stylize
 
-    picture, mask = unpack(asked, data)
-    style = load_file(Path(asked["file"])).choose(asked["weights"])
+    picture, mask, painting = unpack(asked, data)
+    style: Style | None
+    if asked["painting"] is None:
+        style = load_file(Path(asked["file"])).choose(asked["weights"])
+    elif (style := paintings.style(asked, painting)) is None:
+        return {"unknown": True}, memoryview(b"")
     painted = stylize(picture, style, mask=mask, **asked["options"])
     exif = with_recipe(b"", asked["recipe"]) if asked["recipe"] else b""
     stream = io.BytesIO()
@@ -158,15 +190,19 @@ def paint(asked: Mapping[str, Any], data: bytearray) -> tuple[dict[str, Any], me
     return {"height": height, "width": width}, stream.getbuffer()
 
 
-def unpack(asked: Mapping[str, Any], data: bytearray) -> tuple[Picture, Pixels | None]:
-    """Picture and mask of a payload: pixels, alpha, mask, those that there are."""
+def unpack(asked: Mapping[str, Any], data: bytearray) -> tuple[Picture, Pixels | None, Pixels | None]:
+    """Picture, mask and painting of a payload: pixels, alpha, mask, the painting's pixels, those that there are."""
     height, width, values = asked["height"], asked["width"], np.frombuffer(data, np.uint8)
     size = height * width
     pixels = values[: 3 * size].reshape(height, width, 3)
     values = values[3 * size :]
     alpha = values[:size].reshape(height, width) if asked["alpha"] else None
-    mask = values[size if asked["alpha"] else 0 :].reshape(asked["mask"]) if asked["mask"] else None
-    return Picture(pixels, alpha), mask
+    values = values[size if asked["alpha"] else 0 :]
+    masked, (rows, columns) = asked["mask"] or (0, 0), asked["style"] or (0, 0)
+    mask = values[: math.prod(masked)].reshape(masked) if asked["mask"] else None
+    values = values[math.prod(masked) if mask is not None else 0 :]
+    painting = values[: 3 * rows * columns].reshape(rows, columns, 3) if asked["style"] else None
+    return Picture(pixels, alpha), mask, painting
 
 
 def memory() -> int:

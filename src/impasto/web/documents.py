@@ -3,6 +3,7 @@
 from typing import Any
 
 from impasto.colors import COLORS
+from impasto.paintings import ENGINES
 from impasto.styles import builtin_styles
 from impasto.stylize import BROADEST, FINEST
 from impasto.web.options import MEDIA_TYPES
@@ -72,8 +73,10 @@ def field(schema: dict[str, Any], description: str) -> dict[str, Any]:
 FIELDS: dict[str, dict[str, Any]] = {
     "style": field(
         {"type": "string", "minLength": 1, "examples": ["starry_night", "candy:0.7,udnie:0.3"]},
-        "a built-in style, a blend of several with weights, or the id of a training that is done",
+        "a built-in style, a blend of several with weights, or the id of a training that is done; "
+        "not where a painting comes",
     ),
+    "engine": field({"type": "string", "enum": [*ENGINES]}, "what paints after the painting; the best one installed"),
     "strength": field({"type": "number", "minimum": 0, "maximum": 1}, "0 is the photo, 1 the painting"),
     "stroke": field(
         {"type": "number", "minimum": FINEST, "maximum": BROADEST}, "size of the strokes relative to the picture"
@@ -85,18 +88,30 @@ FIELDS: dict[str, dict[str, Any]] = {
     "format": field({"type": "string", "enum": [*MEDIA_TYPES], "default": "jpeg"}, "of the answer"),
     "quality": field({"type": "integer", "minimum": 1, "maximum": 100}, "of JPEG and WebP"),
 }
+VIDEO_FIELDS = ("style", "engine", "strength", "stroke", "quality")
+"""That a video has beside those of other jobs."""
+STEADY = 0.75
+"""See flow.py, which needs an extra."""
 JOB_FIELDS: dict[str, dict[str, Any]] = {
     "kind": field({"type": "string", "enum": [*KINDS]}, "what to do"),
-    "size": field({"type": "integer", "minimum": 64, "default": 512}, "optimisation: long side in pixels"),
+    "size": field(
+        {"type": "integer", "minimum": 1},
+        "optimisation: long side in pixels, 512 unless given; video: long side to which a larger one is reduced",
+    ),
     "iterations": field({"type": "integer", "minimum": 1, "maximum": 1000}, "optimisation: at each size"),
     "style_weight": field({"type": "number", "minimum": 0}, "optimisation: weight of the style loss"),
     "content_weight": field({"type": "number", "minimum": 0}, "optimisation: weight of the content loss"),
     "style_scale": field({"type": "number", "minimum": 0.1, "maximum": 10}, "optimisation: size of the strokes"),
-    "colors": field({"type": "string", "enum": [*COLORS]}, "optimisation: whose colours"),
+    "colors": field({"type": "string", "enum": [*COLORS]}, "optimisation, video: whose colours"),
     "init": field({"type": "string", "enum": [*STARTS]}, "optimisation: what it begins with"),
     "weights": field({"type": "string"}, "optimisation: of several paintings, as 0.7,0.3"),
     "name": field({"type": "string"}, "training: of the new style"),
     "minutes": field({"type": "number"}, "training: how long"),
+    **{name: FIELDS[name] | {"description": f"video: {FIELDS[name]['description']}"} for name in VIDEO_FIELDS},
+    "steady": field(
+        {"type": "number", "minimum": 0, "maximum": 1, "default": STEADY},
+        "video: how firmly a frame holds on to the strokes of the last one",
+    ),
 }
 JOB = {
     "type": "object",
@@ -107,7 +122,9 @@ JOB = {
         "name": {"type": "string"},
         "state": {"type": "string", "enum": ["waiting", "running", "done", "failed", "cancelled"]},
         "progress": {"type": "number", "minimum": 0, "maximum": 1},
-        "step": {"type": "integer"},
+        "step": {"type": "integer", "description": "of a video, frames that are painted"},
+        "steps": {"type": ["integer", "null"]},
+        "frames_per_second": {"type": "number"},
         "loss": {"type": ["number", "null"]},
         "seconds_left": {"type": ["number", "null"]},
         "has_picture": {"type": "boolean"},
@@ -117,12 +134,14 @@ JOB = {
     },
     "example": {
         "id": JOB_ID,
-        "kind": "optimisation",
+        "kind": "video",
+        "name": "starry_night",
         "state": "running",
-        "progress": 0.42,
-        "step": 210,
-        "loss": 3.1,
-        "seconds_left": 35.0,
+        "progress": 0.4,
+        "step": 120,
+        "steps": 300,
+        "frames_per_second": 9.4,
+        "seconds_left": 19.1,
         "has_picture": True,
         "ahead": 0,
         "error": "",
@@ -145,15 +164,16 @@ def form(properties: dict[str, Any], required: list[str], example: dict[str, Any
 PICTURES = {kind: {"schema": PICTURE_FILE} for kind in ("image/jpeg", "image/png", "image/webp")}
 STYLIZE: dict[str, Any] = {
     "summary": "Paint a photo",
-    "description": "The photo comes in a form, or as the body with the fields in the address.",
+    "description": "The photo comes in a form, or as the body with the fields in the address. In a form a painting may "
+    "come in place of a style; GET /v1/info lists the engines that paint after one.",
     "responses": {200: {"description": "The painting", "content": PICTURES}} | CHANGES,
     "openapi_extra": {
         "parameters": [query(name, schema) for name, schema in FIELDS.items()],
         "requestBody": {
             "required": True,
             "content": form(
-                {"photo": PICTURE_FILE, "mask": PICTURE_FILE, **FIELDS},
-                ["photo", "style"],
+                {"photo": PICTURE_FILE, "mask": PICTURE_FILE, "painting": PICTURE_FILE, **FIELDS},
+                ["photo"],
                 {"photo": "(the file)", "style": "starry_night", "strength": 0.9},
             )
             | PICTURES,
@@ -162,21 +182,26 @@ STYLIZE: dict[str, Any] = {
 }
 SUBMIT: dict[str, Any] = {
     "summary": "Begin long work",
-    "description": "Answers at once; the job is found under its address, by whoever brings the cookie of this answer.",
+    "description": "Answers at once; the job is found under its address, by whoever brings the cookie of this answer. "
+    "A video may be the body, with the fields in the address.",
     "responses": {202: {"description": "The job", "content": {"application/json": {"schema": JOB}}}} | CHANGES,
     "openapi_extra": {
+        "parameters": [query(name, schema) for name, schema in JOB_FIELDS.items()],
         "requestBody": {
             "required": True,
             "content": form(
                 {
                     "photo": {"type": "array", "items": PICTURE_FILE},
                     "painting": {"type": "array", "items": PICTURE_FILE},
+                    "video": PICTURE_FILE,
+                    "mask": PICTURE_FILE,
                     **JOB_FIELDS,
                 },
-                ["kind", "painting"],
-                {"kind": "optimisation", "photo": ["(a file)"], "painting": ["(a file)"], "size": 512},
-            ),
-        }
+                ["kind"],
+                {"kind": "video", "video": "(the file)", "style": "starry_night", "size": 1280},
+            )
+            | {"video/mp4": {"schema": PICTURE_FILE}},
+        },
     },
 }
 STYLE_EXAMPLE = [{"name": name, **entry} for name, entry in builtin_styles().items()][:1]
@@ -222,8 +247,8 @@ RESULT: dict[str, Any] = {
     "summary": "What a job has made",
     "responses": {
         200: {
-            "description": "A painting, or a style file",
-            "content": {"image/png": {"schema": PICTURE_FILE}, "application/octet-stream": {"schema": PICTURE_FILE}},
+            "description": "A painting, a style file, or a video",
+            "content": {kind.media_type: {"schema": PICTURE_FILE} for kind in KINDS.values()},
         }
     }
     | refusals(404, 409),

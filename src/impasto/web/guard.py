@@ -24,8 +24,10 @@ OWNER, TOKEN = "impasto_owner", "impasto_token"
 OPEN = frozenset({"/health", "/ready"})
 """Paths that need no token."""
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-LASTING = "/events"
-"""End of the paths whose answers last."""
+LASTING = ("/events", "/result")
+"""Ends of the paths whose answers last: as long as a job, or as the client takes to fetch a large file."""
+SLOWEST = 500_000
+"""Bytes a second at which the files of a job may come, at the least."""
 HEAD_BYTES = 32 << 10
 """Of a request's address and headers."""
 FORM_BYTES = 1 << 20
@@ -82,8 +84,7 @@ class Guard:
                 await entrance(scope, receive, answer.send)
                 return
             body.check_stated(Headers(scope=scope))
-            lasting = scope["path"].endswith(LASTING)
-            async with asyncio.timeout(None if lasting else self.settings.timeout):
+            async with asyncio.timeout(self.seconds_of(scope)):
                 await self.app(scope, body.receive, answer.send)
         except Refusal as refusal:
             await answer.refuse(refusal)
@@ -100,7 +101,14 @@ class Guard:
         """Bytes that the body of a request may have."""
         if scope["path"] == "/v1/jobs":
             return self.settings.job_bytes + FORM_BYTES
-        return 2 * self.settings.upload_bytes + FORM_BYTES  # a picture and its mask
+        return 3 * self.settings.upload_bytes + FORM_BYTES  # a picture, its mask and a painting
+
+    def seconds_of(self, scope: Scope) -> float | None:
+        """That a request may take."""
+        if scope["path"].endswith(LASTING):
+            return None
+        size = Headers(scope=scope).get("content-length", "0") if scope["path"] == "/v1/jobs" else "0"
+        return self.settings.timeout + int(size) / SLOWEST
 
     def admit(self, scope: Scope) -> None:
         """Raise a Refusal for a request from the wrong place, or without the token; find whose it is."""

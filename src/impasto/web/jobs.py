@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ STOP_S = 20.0
 """In which work must save its state when it is stopped."""
 ALIVE_S = 15.0
 """Between signs of life where nothing happens."""
+ENDS = {14: "the work came to a standstill; a file may be broken"}
+"""What is told of a process by the signal that ended it; 14 is SIGALRM, which Windows has not."""
 
 
 @dataclass
@@ -112,6 +114,8 @@ class Jobs:
         self.metrics = metrics
         self.keep_s = settings.keep_minutes * 60
         self.all: dict[str, Job] = {}
+        self.coming: list[tuple[str, str]] = []
+        """Owner and client of jobs whose files are on their way."""
         self.work = asyncio.Event()
         self.stopping = False
         self.tasks: list[asyncio.Task[None]] = []
@@ -120,12 +124,23 @@ class Jobs:
 
     def check_room(self, owner: str, client: str, needed: int) -> None:
         """Raise a Refusal where a client may not have another job now."""
-        open_jobs = [job for job in self.all.values() if not job.has_ended]
-        if len(open_jobs) >= self.settings.queue:
+        there = [(job.owner, job.client) for job in self.all.values() if not job.has_ended] + self.coming
+        if len(there) >= self.settings.queue:
             raise Refusal(429, "busy", "too many jobs wait; try again later", retry_s=60)
-        if sum(job.owner == owner or job.client == client for job in open_jobs) >= self.settings.client_jobs:
+        if sum(owner == whose or client == whence for whose, whence in there) >= self.settings.client_jobs:
             raise Refusal(429, "busy", "you have as many jobs as you may; cancel one, or wait", retry_s=60)
         self.store.check_room(needed)
+
+    @contextlib.contextmanager
+    def place(self, owner: str, client: str, needed: int) -> Iterator[None]:
+        """Keep a place, and room for files, for a job that is on its way; raises Refusal where there is none."""
+        self.check_room(owner, client, needed)
+        self.coming.append((owner, client))
+        try:
+            with self.store.promise(needed):
+                yield
+        finally:
+            self.coming.remove((owner, client))
 
     def submit(self, folder: Path, kind: str, order: Mapping[str, Any], owner: str, client: str) -> Job:
         """Queue what is ordered; its pictures are in the folder already."""
@@ -244,12 +259,21 @@ class Jobs:
                 self._finish(waiting[0], 1)
 
     async def _do(self, job: Job) -> None:
-        """Do a job in a process of its own."""
-        folder = self.store.folder / job.id
+        """Do a job in a process of its own, which may use half of the room that is left."""
+        folder, room = self.store.folder / job.id, self.store.free() // 2
+        with self.store.promise(room):
+            code = await self._process(job, folder, room)
+        if job.id in self.all:
+            self._finish(job, code)
+            with contextlib.suppress(OSError):
+                job.save(folder)
+
+    async def _process(self, job: Job, folder: Path, room: int) -> int:
+        """Have a process do a job; returns its exit code."""
         job.state = "running"
         job.tell()
         job.process = await asyncio.create_subprocess_exec(
-            *command(job.kind, str(folder.resolve())),
+            *command(job.kind, str(folder.resolve()), str(room)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -267,10 +291,7 @@ class Jobs:
                     job.note(said)
         code = await job.process.wait()
         job.process = None
-        if job.id in self.all:
-            self._finish(job, code)
-            with contextlib.suppress(OSError):
-                job.save(folder)
+        return code
 
     def _finish(self, job: Job, code: int) -> None:
         """Note how a job's process ended."""
@@ -281,7 +302,7 @@ class Jobs:
             job.state, job.ended = "done", time.time()
         else:
             job.state, job.ended = "failed", time.time()
-            job.error = job.error or "the work broke off; the machine may lack memory"
+            job.error = job.error or ENDS.get(-code, "the work broke off; the machine may lack memory")
             if code not in (0, 1, INTERRUPTED):
                 self.metrics.crashes.labels("work").inc()
         job.tell()

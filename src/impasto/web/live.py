@@ -1,14 +1,15 @@
 """A webcam, painted as it comes: frames through a WebSocket, one on its way at a time."""
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import Callable
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from impasto.web.options import Options, Own, parse, parse_json
+from impasto.web.options import PAINTING, Options, Own, parse, parse_json
 from impasto.web.painter import Painter
-from impasto.web.refusal import Refusal
+from impasto.web.refusal import Refusal, wrong
 from impasto.web.settings import ServeConfig
 
 FRAME_BYTES = 2 << 20
@@ -44,6 +45,7 @@ class Live:
     async def _loop(self, socket: WebSocket) -> None:
         """Answer every message: settings with themselves as understood, frames with paintings, mistakes in words."""
         options: Options | None = None
+        painting: bytes | None = None
         while True:
             try:
                 message = await asyncio.wait_for(socket.receive(), IDLE_S)
@@ -54,21 +56,30 @@ class Live:
                 return
             try:
                 if (text := message.get("text")) is not None:
-                    options = self._options(text, socket.state.owner)
+                    options, painting = self._options(text, socket.state.owner)
                     await socket.send_json({"style": dict(options.weights)})
                 else:
-                    await socket.send_bytes(await self._frame(message["bytes"], options))
+                    await socket.send_bytes(await self._frame(message["bytes"], options, painting))
             except Refusal as refusal:
                 await socket.send_json(refusal.body())
 
-    def _options(self, text: str, owner: str) -> Options:
-        """Settings from a message."""
+    def _options(self, text: str, owner: str) -> tuple[Options, bytes | None]:
+        """Settings from a message, and the painting in it, if there is one."""
         fields = parse_json(text)
+        painting = painting_of(fields.pop(PAINTING, ""))
         fields["size"] = str(min(LARGEST, int(fields["size"]))) if fields.get("size", "").isdecimal() else str(LARGEST)
-        return parse(fields, self.styles_of(owner))
+        return parse(fields, self.styles_of(owner), painting=painting is not None), painting
 
-    async def _frame(self, data: bytes, options: Options | None) -> bytes:
+    async def _frame(self, data: bytes, options: Options | None, painting: bytes | None) -> bytes:
         """A frame's painting."""
         if options is None:
             raise Refusal(422, "wrong_value", 'settings come before the first frame, as {"style": "candy"}')
-        return (await self.painter.paint(data, options)).data
+        return (await self.painter.paint(data, options, painting=painting)).data
+
+
+def painting_of(text: str) -> bytes | None:
+    """A picture in base64, if there is one."""
+    try:
+        return base64.b64decode(text, validate=True) or None
+    except ValueError as error:
+        raise wrong(PAINTING, "is no picture in base64") from error

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from impasto.colors import COLORS
+from impasto.paintings import available, engine_file
 from impasto.recipes import hash_of
 from impasto.styles import builtin_styles, find_style
 from impasto.stylize import BROADEST, FINEST
 from impasto.web.refusal import Refusal, wrong
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
-FIELDS = ("style", "strength", "stroke", "colors", "size", "format", "quality")
+FIELDS = ("style", "strength", "stroke", "colors", "size", "format", "quality", "engine")
 OWN = re.compile(r"job_[0-9a-f]{32}")
 """How a style is called that a training of this client has made: by the job."""
 Own = Mapping[str, tuple[Path, str]]
 """Style files of a client and the style of each, by what they are called."""
+PAINTING = "painting"
+"""What the style of a painting is called, and the file that it comes as."""
 LONGEST = 2000
 """Letters of a field."""
 
@@ -30,9 +33,11 @@ class Options:
     """How a picture is to be painted."""
 
     file: Path
-    """Style file."""
+    """Style file, or that of the engine which paints after a painting."""
     weights: Mapping[str, float]
     """Of its styles."""
+    engine: str | None = None
+    """Its name, where the style is a painting that comes with the request."""
     strength: float | None = None
     stroke: float | None = None
     colors: str = "style"
@@ -49,8 +54,13 @@ class Options:
     @property
     def hash(self) -> str:
         """SHA-256 of the style file."""
-        status = self.file.stat()
-        return hash_at(self.file, status.st_mtime_ns, status.st_size)
+        return hash_now(self.file)
+
+
+def hash_now(path: Path) -> str:
+    """SHA-256 of a file."""
+    status = path.stat()
+    return hash_at(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=64)
@@ -59,8 +69,10 @@ def hash_at(path: Path, _changed: int, _size: int) -> str:
     return hash_of(path)
 
 
-def parse(fields: Mapping[str, str], own: Own) -> Options:
+def parse(fields: Mapping[str, str], own: Own, *, painting: bool = False) -> Options:
     """Options from a request's fields, which may name styles that are the client's own.
+
+    `painting`: whether one has come to be the style.
 
     Raises:
         Refusal: A field is unknown, missing, or its value not allowed.
@@ -71,11 +83,13 @@ def parse(fields: Mapping[str, str], own: Own) -> Options:
     for name, value in fields.items():
         if len(value) > LONGEST:
             raise wrong(name, "is too long")
-    file, weights = parse_style(fields.get("style", ""), own)
     given = {name: value.strip() for name, value in fields.items() if value.strip()}
+    engine = parse_engine(given, painting=painting)
+    file, weights = (engine_file(engine), {PAINTING: 1.0}) if engine else parse_style(fields.get("style", ""), own)
     return Options(
         file=file,
         weights=weights,
+        engine=engine,
         strength=number(given, "strength", 0, 1),
         stroke=number(given, "stroke", FINEST, BROADEST),
         colors=choice(given, "colors", COLORS),
@@ -83,6 +97,25 @@ def parse(fields: Mapping[str, str], own: Own) -> Options:
         format=choice(given, "format", tuple(MEDIA_TYPES)),
         quality=whole(given, "quality", 1, 100),
     )
+
+
+def parse_engine(given: Mapping[str, str], *, painting: bool) -> str | None:
+    """Engine that paints after the painting of a request; None where there is no painting."""
+    if not painting:
+        if "engine" in given:
+            raise wrong("engine", "is for a painting; send one as a file called painting")
+        return None
+    if "style" in given:
+        raise wrong("style", "came with a painting; send one of them")
+    engines = tuple(available())
+    if not engines:
+        raise Refusal(
+            422,
+            "missing_engine",
+            "no engine that paints after any painting is installed here; "
+            "jobs of the kinds optimisation and training paint after one too",
+        )
+    return choice(given, "engine", engines)
 
 
 def parse_style(text: str, own: Own) -> tuple[Path, dict[str, float]]:

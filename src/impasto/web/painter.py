@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import impasto
+from impasto.paintings import STATISTICS, engines_folder
 from impasto.web.metrics import Metrics
-from impasto.web.options import MEDIA_TYPES, Options
+from impasto.web.options import MEDIA_TYPES, PAINTING, Options, hash_now
 from impasto.web.refusal import Refusal
 from impasto.web.settings import ServeConfig
 from impasto.web.turns import Turns
-from impasto.web.workers import Pool, WorkerDiedError, crashed
+from impasto.web.workers import Processes, WorkerDiedError
 
 Gone = Callable[[], Awaitable[bool]]
 """Whether who asked has left."""
@@ -49,15 +50,19 @@ class Painted:
     """That it took, waiting left out."""
 
 
+class UnknownPaintingError(Exception):
+    """The process that paints does not have a painting's statistics, or not any more."""
+
+
 class Painter:
     """The processes that decode and paint, and the queue before them."""
 
-    def __init__(self, settings: ServeConfig, metrics: Metrics) -> None:
+    def __init__(self, settings: ServeConfig, metrics: Metrics, processes: Processes) -> None:
         self.settings = settings
         self.metrics = metrics
         self.turns = Turns(AT_ONCE, settings.queue)
-        self.decoders = Pool(settings.decoders, "decode", str(settings.decode_mb), str(settings.decode_seconds))
-        self.brush = Pool(1, "paint")
+        self.processes = processes
+        self.decoders, self.brush = processes.decoders, processes.brush
         self.is_ready = False
 
     async def start(self) -> None:
@@ -68,17 +73,13 @@ class Painter:
     def close(self) -> None:
         """End the processes."""
         self.is_ready = False
-        self.brush.close()
-        self.decoders.close()
+        self.processes.close()
 
-    async def decode(self, data: bytes, kind: str = "photo") -> Decoded:
-        """Pixels of an upload; raises Refusal where it is no picture, too large, or harmful."""
-        if len(data) > self.settings.upload_bytes:
-            raise Refusal(413, "too_large", f"the {kind} is larger than {self.settings.upload_mb:g} MB")
-        asked = {"kind": kind, "max_pixels": self.settings.pixels, "max_side": self.settings.max_side}
+    async def _ask(self, kind: str, data: bytes, limit: int, **asked: Any) -> tuple[dict[str, Any], bytearray]:
+        """What a process says of an upload."""
         try:
-            head, pixels = await self.decoders.call(
-                asked, data, seconds=self.settings.decode_seconds, limit=4 * self.settings.pixels
+            head, payload = await self.decoders.call(
+                {"kind": kind, **asked}, data, seconds=self.settings.decode_seconds, limit=limit
             )
         except WorkerDiedError as error:
             self.metrics.crashes.labels("decode").inc()
@@ -86,6 +87,19 @@ class Painter:
         if "error" in head:
             status = 413 if head.get("code") == "too_large" else 422
             raise Refusal(status, str(head.get("code")), f"the {kind} cannot be read: {head['error']}")
+        return head, payload
+
+    async def probe(self, path: Path) -> dict[str, Any]:
+        """Height, width, seconds and frames that a video states; raises Refusal where it is none, or harmful."""
+        head, _ = await self._ask("video", b"", 0, path=str(path))
+        return head
+
+    async def decode(self, data: bytes, kind: str = "photo") -> Decoded:
+        """Pixels of an upload; raises Refusal where it is no picture, too large, or harmful."""
+        if len(data) > self.settings.upload_bytes:
+            raise Refusal(413, "too_large", f"the {kind} is larger than {self.settings.upload_mb:g} MB")
+        limits = {"max_pixels": self.settings.pixels, "max_side": self.settings.max_side}
+        head, pixels = await self._ask(kind, data, 4 * self.settings.pixels, **limits)
         decoded = Decoded(pixels, int(head["height"]), int(head["width"]), bool(head["alpha"]))
         channels = 1 if kind == "mask" else 3 + decoded.alpha
         if len(pixels) != decoded.height * decoded.width * channels:
@@ -97,11 +111,13 @@ class Painter:
         photo: bytes,
         options: Options,
         mask: bytes | None = None,
+        painting: bytes | None = None,
         gone: Gone | None = None,
     ) -> Painted:
         """Paint an upload, when its turn has come.
 
-        `gone`: tells whether who asked still waits, so that nothing is painted for nobody.
+        `painting`: the style, where the options have an engine. `gone`: tells whether who asked still waits, so that
+        nothing is painted for nobody.
 
         Raises:
             Refusal: The queue is full, the upload cannot be used, or the picture not be painted.
@@ -113,15 +129,28 @@ class Painter:
             start = time.perf_counter()
             decoded = await self.decode(photo)
             masked = None if mask is None else await self.decode(mask, "mask")
-            recipe = recipe_of(options, photo, mask)
-            return await self._brush(decoded, options, masked, recipe, start)
+            recipe = recipe_of(options, photo, mask, painting)
+            try:
+                return await self._brush(decoded, options, masked, painting, None, recipe, start)
+            except UnknownPaintingError:
+                style = await self.decode(painting or b"", "painting")
+                return await self._brush(decoded, options, masked, painting, style, recipe, start)
 
     async def _brush(
-        self, photo: Decoded, options: Options, mask: Decoded | None, recipe: dict[str, Any], start: float
+        self,
+        photo: Decoded,
+        options: Options,
+        mask: Decoded | None,
+        painting: bytes | None,
+        style: Decoded | None,
+        recipe: dict[str, Any],
+        start: float,
     ) -> Painted:
-        """Paint pixels."""
+        """Paint pixels; raises UnknownPaintingError where those of the painting, `style`, are needed for it."""
         asked = {
             "file": str(options.file),
+            "painting": None if painting is None else hashlib.sha256(painting).hexdigest(),
+            "style": None if style is None else [style.height, style.width],
             "weights": dict(options.weights),
             "options": options.arguments,
             "format": options.format,
@@ -132,7 +161,7 @@ class Painter:
             "mask": None if mask is None else [mask.height, mask.width],
             "recipe": recipe,
         }
-        payload = [photo.data, *([] if mask is None else [mask.data])]
+        payload = [photo.data, *([] if mask is None else [mask.data]), *([] if style is None else [style.data])]
         try:
             head, data = await self.brush.call(
                 asked, *payload, seconds=self.settings.timeout, limit=8 * self.settings.pixels + (1 << 20)
@@ -140,6 +169,8 @@ class Painter:
         except WorkerDiedError as error:
             self.metrics.crashes.labels("paint").inc()
             raise Refusal(500, "crashed", "the picture could not be painted; try a smaller one") from error
+        if "unknown" in head:
+            raise UnknownPaintingError
         self.metrics.painter_memory.set(head.get("memory", 0))
         if head.get("memory", 0) > self.settings.painter_gb * 1e9:
             await asyncio.to_thread(self.brush.retire)
@@ -150,13 +181,21 @@ class Painter:
         return Painted(bytes(data), MEDIA_TYPES[options.format], head["height"], head["width"], seconds)
 
 
-def recipe_of(options: Options, photo: bytes, mask: bytes | None) -> dict[str, Any]:
-    """How a picture is made, as `impasto redo` reads it: its files are called photo, mask and as the style file."""
-    file = Path(options.file)
-    files = {"photo": hashlib.sha256(photo).hexdigest(), file.name: options.hash}
-    if mask is not None:
-        files["mask"] = hashlib.sha256(mask).hexdigest()
-    named = {"photo": "photo", "style": file.name, "weights": dict(options.weights), "mask": "mask" if mask else None}
+def crashed(what: str) -> Refusal:
+    """Refusal of the request whose process died."""
+    return Refusal(422, "crashed", what)
+
+
+def recipe_of(options: Options, photo: bytes, mask: bytes | None, painting: bytes | None) -> dict[str, Any]:
+    """How a picture is made, as `impasto redo` reads it: its files are called as those of a request."""
+    uploads = {"photo": photo, "mask": mask, PAINTING: painting}
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in uploads.items() if data is not None}
+    files[options.file.name] = options.hash
+    style: dict[str, Any] = {"style": options.file.name, "weights": dict(options.weights)}
+    if options.engine:
+        style = {"paintings": dict(options.weights), "engine": options.engine}
+        files[STATISTICS] = hash_now(engines_folder() / STATISTICS)
+    named = {"photo": "photo", **style, "mask": "mask" if mask else None}
     defaults = {"device": "auto", "precision": "auto"}
     settings = {**named, **options.arguments, **defaults}
     return {"impasto": impasto.__version__, "engine": "stylize", "settings": settings, "files": files}

@@ -14,6 +14,7 @@ from impasto.web.app import create_app
 from impasto.web.guard import HEAD_BYTES
 from impasto.web.live import FRAME_BYTES
 from impasto.web.settings import ServeConfig
+from impasto.web.workers import Processes
 
 DRAIN_S = 30
 """That what runs is given when the server stops."""
@@ -77,7 +78,7 @@ class Server(uvicorn.Server):
         self.loop.call_soon_threadsafe(self.stop)
 
 
-def serve(settings: ServeConfig, told: Callable[[str], None]) -> None:
+def serve(settings: ServeConfig, processes: Processes, told: Callable[[str], None]) -> None:
     """Serve until a signal comes; `told` is told the address when it answers.
 
     Raises:
@@ -85,7 +86,7 @@ def serve(settings: ServeConfig, told: Callable[[str], None]) -> None:
         OSError: The address cannot be listened on.
 
     """
-    app = create_app(settings)
+    app = create_app(settings, processes)
     tasks: set[asyncio.Task[Any]] = set()
 
     def stop() -> None:

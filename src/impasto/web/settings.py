@@ -30,13 +30,19 @@ class ServeConfig:
     upload_mb: float = 25.0
     """Size of an uploaded picture, in megabytes."""
     job_mb: float = 200.0
-    """Size of all files of a job together, in megabytes."""
+    """Size of all pictures of a job together, in megabytes."""
+    video_mb: float = 200.0
+    """Size of an uploaded video, in megabytes."""
     megapixels: float = 40.0
     """Pixels of an uploaded picture, in millions."""
     max_side: int = 16384
     """Width and height of an uploaded picture, in pixels."""
+    video_megapixels: float = 8.9
+    """Pixels of an uploaded video's frame, in millions; 4096 x 2160 has 8.85."""
+    video_minutes: float = 5.0
+    """Minutes that an uploaded video may last."""
     timeout: float = 60.0
-    """Seconds that a request may take."""
+    """Seconds that a request may take; one that brings a job's files has more, by their size."""
     patience: float = 10.0
     """Seconds without a byte after which a slow request is ended."""
     queue: int = 32
@@ -49,6 +55,8 @@ class ServeConfig:
     """Minutes that a training may last."""
     largest_optimisation: int = 1536
     """Long side in pixels of a picture that is painted by optimisation."""
+    largest_video: int = 4096
+    """Long side in pixels that a video is painted at."""
     disk_gb: float = 4.0
     """Space for the files of all jobs, in gigabytes."""
     keep_minutes: float = 60.0
@@ -61,17 +69,17 @@ class ServeConfig:
     decode_seconds: float = 20.0
     """Time in which an upload must be decoded, of the processor and of the clock."""
     painter_gb: float = 4.0
-    """Memory beyond which the process that paints is replaced, in gigabytes."""
+    """Memory beyond which the process that paints is replaced, and a video's painting fails, in gigabytes."""
 
     def __post_init__(self) -> None:
         """Check every value; raises ValueError."""
         check_range(self, 0, 65_535, "port")
-        check_range(self, 0.001, 1e5, "upload_mb", "job_mb", "disk_gb", "painter_gb")
-        check_range(self, 0.0001, 1000, "megapixels")
-        check_range(self, 16, 65_535, "max_side", "largest_optimisation")
+        check_range(self, 0.001, 1e5, "upload_mb", "job_mb", "video_mb", "disk_gb", "painter_gb")
+        check_range(self, 0.0001, 1000, "megapixels", "video_megapixels")
+        check_range(self, 16, 65_535, "max_side", "largest_optimisation", "largest_video")
         check_range(self, 0.1, 3600, "timeout", "patience", "decode_seconds")
         check_range(self, 1, 10_000, "queue", "client_jobs", "live")
-        check_range(self, 0.001, 1e6, "keep_minutes", "longest_training")
+        check_range(self, 0.001, 1e6, "keep_minutes", "longest_training", "video_minutes")
         check_range(self, 1, 64, "decoders")
         check_range(self, 64, 1 << 20, "decode_mb")
         if not self.host:
@@ -93,13 +101,23 @@ class ServeConfig:
 
     @property
     def job_bytes(self) -> int:
-        """Size of all files of a job, in bytes."""
-        return round(self.job_mb * 1e6)
+        """Size of all that a request for a job may bring, in bytes: pictures, or a video, its mask and a painting."""
+        return max(round(self.job_mb * 1e6), self.video_bytes + 2 * self.upload_bytes)
+
+    @property
+    def video_bytes(self) -> int:
+        """Size of an uploaded video, in bytes."""
+        return round(self.video_mb * 1e6)
 
     @property
     def pixels(self) -> int:
         """Pixels of an uploaded picture."""
         return round(self.megapixels * 1e6)
+
+    @property
+    def video_pixels(self) -> int:
+        """Pixels of an uploaded video's frame."""
+        return round(self.video_megapixels * 1e6)
 
 
 def is_loopback(address: str) -> bool:

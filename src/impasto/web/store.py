@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from impasto.errors import ImpastoError
@@ -24,6 +25,8 @@ class Store:
         except OSError as error:
             raise ImpastoError(f"{folder}: cannot make the folder ({error.strerror})") from error
         self.quota = quota_bytes
+        self.promised = 0
+        """Bytes of files that are on their way, or that a job may yet write."""
 
     def new(self) -> Path:
         """Make a folder that nobody can guess."""
@@ -37,17 +40,25 @@ class Store:
 
     def size(self) -> int:
         """Bytes of all files."""
-        total = 0
-        for folder in self.folders():
-            for path in folder.rglob("*"):
-                with contextlib.suppress(OSError):  # it may just have been renamed
-                    total += path.stat().st_size
-        return total
+        return sum(bytes_in(folder) for folder in self.folders())
+
+    def free(self) -> int:
+        """Bytes that nobody has or is promised."""
+        return max(0, int(self.quota) - self.size() - self.promised)
 
     def check_room(self, needed: int) -> None:
         """Raise a Refusal where files of so many bytes would not fit any more."""
-        if self.size() + needed > self.quota:
+        if needed > self.free():
             raise Refusal(429, "full", "there is no room for more jobs; try again later", retry_s=300)
+
+    @contextlib.contextmanager
+    def promise(self, needed: int) -> Iterator[None]:
+        """Set so many bytes aside, for a while."""
+        self.promised += needed
+        try:
+            yield
+        finally:
+            self.promised -= needed
 
     def remove(self, folder: Path) -> None:
         """Delete a job's folder."""
@@ -57,3 +68,12 @@ class Store:
         """Delete everything that is not to outlast the server."""
         if self.is_temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def bytes_in(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # it may just have been renamed
+            total += path.stat().st_size
+    return total

@@ -10,10 +10,10 @@ import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 from impasto.web.frames import BrokenFrameError, Bytes, read_frame, write_frame
-from impasto.web.refusal import Refusal
+from impasto.web.settings import ServeConfig
 
 START_S = 60.0
 """Within which a process must be ready."""
@@ -43,14 +43,20 @@ class Worker:
         self.arguments = arguments
         self.lock = threading.Lock()
         self.process: subprocess.Popen[bytes] | None = None
+        self.is_ready = False
         self.closed = False
+
+    def launch(self) -> None:
+        """Start the process and do not wait for it; for before it is used."""
+        with self.lock:
+            self._launch()
 
     def start(self) -> None:
         """Start the process unless it runs; returns when it is ready."""
         with self.lock:
             self._started()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _launch(self) -> subprocess.Popen[bytes]:
         if self.closed:
             raise WorkerDiedError("the server stops")
         if self.process is None or self.process.poll() is not None:
@@ -62,8 +68,14 @@ class Worker:
                 env=environment(),
                 start_new_session=True,  # so that it is ended with what it forked, and not by the terminal's Ctrl-C
             )
-            self._exchange(self.process, None, (), START_S, 0)
         return self.process
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        process = self._launch()
+        if not self.is_ready:
+            self._exchange(process, None, (), START_S, 0)
+            self.is_ready = True
+        return process
 
     def call(
         self, head: Mapping[str, Any], *payload: Bytes, seconds: float, limit: int
@@ -113,6 +125,7 @@ class Worker:
                 with contextlib.suppress(OSError):
                     pipe.close()  # type: ignore[union-attr]
             self.process = None
+            self.is_ready = False
 
     def retire(self) -> None:
         """End the process once it has answered; the next call starts another."""
@@ -147,6 +160,11 @@ class Pool:
             self.free.put(worker)
         self.threads = ThreadPoolExecutor(count, arguments[0])
 
+    def launch(self) -> None:
+        """Start all processes and wait for none."""
+        for worker in self.workers:
+            worker.launch()
+
     def start(self) -> None:
         """Start all processes; returns when they are ready."""
         for worker in self.workers:
@@ -178,6 +196,22 @@ class Pool:
         self.threads.shutdown(wait=False, cancel_futures=True)
 
 
-def crashed(what: str) -> Refusal:
-    """Refusal of the request whose process died."""
-    return Refusal(422, "crashed", what)
+class Processes:
+    """Those beside a server: some decode uploads, one paints. They start at once, while the server is still loaded."""
+
+    def __init__(self, settings: ServeConfig) -> None:
+        self.decoders = Pool(settings.decoders, "decode", str(settings.decode_mb), str(settings.decode_seconds))
+        self.brush = Pool(1, "paint")
+        self.brush.launch()
+        self.decoders.launch()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all of them."""
+        self.brush.close()
+        self.decoders.close()

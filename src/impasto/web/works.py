@@ -1,7 +1,7 @@
 """Kinds of long work: what each takes and gives, how it is ordered in the server, and done in a process of its own.
 
 A kind is a function from the fields of a request to an order, which is JSON, and a generator that does what an order
-says. What is ordered in a folder finds the pictures of the request there, decoded and written anew.
+says. What is ordered in a folder finds the pictures of the request there, decoded and written anew, or its video.
 """
 
 import contextlib
@@ -13,16 +13,18 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from impasto.colors import COLORS
 from impasto.config import OptimizeConfig, TrainConfig
 from impasto.errors import ImpastoError
 from impasto.images import WRITE_SUFFIXES
 from impasto.styles import builtin_styles, is_name
-from impasto.web.options import choice, number, whole
+from impasto.web import videos
+from impasto.web.options import Own, choice, number, whole
 from impasto.web.refusal import Refusal, wrong
 from impasto.web.settings import ServeConfig
+from impasto.web.shown import Order, Shown, Told
 
 if TYPE_CHECKING:
     from impasto.plan import Plan
@@ -35,10 +37,6 @@ STARTS = ("photo", "noise", "grey", "style")
 PICTURES = 24
 """Pictures of how far it is that an optimisation shows."""
 MOST_PHOTOS = 100
-
-Order = dict[str, Any]
-Told = dict[str, Any]
-"""What a step says: step, progress, loss, seconds_left, and the name of a picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +53,9 @@ class Kind:
     result: str
     """File that it makes, and its type."""
     media_type: str
-    order: Callable[[Mapping[str, str], Mapping[str, list[str]], ServeConfig], Order]
-    run: Callable[[Path, Order], Generator[Told]]
+    order: Callable[[Mapping[str, str], Mapping[str, list[str]], ServeConfig, Own], Order]
+    run: Callable[[Path, Order, int], Generator[Told]]
+    """Takes the folder of the order, the order, and the bytes that may yet be written there."""
 
     @property
     def is_installed(self) -> bool:
@@ -64,29 +63,12 @@ class Kind:
         return find_spec(self.package) is not None
 
 
-class Shown:
-    """Pictures of how far work is: the last, and the one before, which somebody may be about to look at."""
-
-    def __init__(self) -> None:
-        self.paths: list[Path] = []
-
-    def take(self, path: Path | None) -> None:
-        """Show a new picture, if there is one, and delete those that are no longer shown."""
-        if path is None:
-            return
-        self.paths.append(path)
-        while len(self.paths) > 2:
-            self.paths.pop(0).unlink(missing_ok=True)
-
-    def name(self, folder: Path) -> str:
-        """The last picture's, within a folder."""
-        return self.paths[-1].relative_to(folder).as_posix() if self.paths else ""
-
-
 # ----------------------------------------------------------------------------------------------------- optimisation
 
 
-def order_optimisation(fields: Mapping[str, str], files: Mapping[str, list[str]], settings: ServeConfig) -> Order:
+def order_optimisation(
+    fields: Mapping[str, str], files: Mapping[str, list[str]], settings: ServeConfig, _own: Own
+) -> Order:
     """Settings of an optimisation; raises Refusal for values that are not allowed."""
     weights = fields.get("weights", "1").split(",")
     shares = [number({"weights": weight}, "weights", 0.001, 1000) for weight in weights]
@@ -112,7 +94,7 @@ def order_optimisation(fields: Mapping[str, str], files: Mapping[str, list[str]]
     }
 
 
-def run_optimisation(folder: Path, order: Order) -> Generator[Told]:
+def run_optimisation(folder: Path, order: Order, _room: int) -> Generator[Told]:
     """Paint by optimisation, with pictures of how far it is."""
     from impasto.memory import keep_memory
     from impasto.optimize import optimize
@@ -149,7 +131,9 @@ def run_optimisation(folder: Path, order: Order) -> Generator[Told]:
 # --------------------------------------------------------------------------------------------------------- training
 
 
-def order_training(fields: Mapping[str, str], files: Mapping[str, list[str]], settings: ServeConfig) -> Order:
+def order_training(
+    fields: Mapping[str, str], files: Mapping[str, list[str]], settings: ServeConfig, _own: Own
+) -> Order:
     """Settings of a training; raises Refusal for values that are not allowed."""
     name = fields.get("name", "painting").strip()
     if len(name) > LONGEST_NAME or not is_name(name) or name in builtin_styles():
@@ -165,7 +149,7 @@ def order_training(fields: Mapping[str, str], files: Mapping[str, list[str]], se
     }
 
 
-def run_training(folder: Path, order: Order) -> Generator[Told]:
+def run_training(folder: Path, order: Order, _room: int) -> Generator[Told]:
     """Learn rows of the built-in palette for a painting."""
     from impasto.train import train
 
@@ -224,6 +208,16 @@ KINDS = {
         order=order_training,
         run=run_training,
     ),
+    "video": Kind(
+        extra="video",
+        package="av",
+        files={"video": (1, 1), "painting": (0, 1), "mask": (0, 1)},
+        fields=("style", "engine", "strength", "stroke", "colors", "size", "steady", "quality"),
+        result=videos.RESULT,
+        media_type="video/mp4",
+        order=videos.order_video,
+        run=videos.run_video,
+    ),
 }
 
 
@@ -253,8 +247,11 @@ def check_request(kind: Kind, fields: Mapping[str, str], files: Mapping[str, int
 # ----------------------------------------------------------------------------------------------- in its own process
 
 
-def work(name: str, folder: Path) -> int:
-    """Do what is ordered in a folder and tell each step as a line of JSON; returns the exit code."""
+def work(name: str, folder: Path, room: int) -> int:
+    """Do what is ordered in a folder, where `room` bytes may be written, and tell each step as a line of JSON.
+
+    Returns the exit code.
+    """
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
     if hasattr(os, "nice"):
@@ -263,7 +260,7 @@ def work(name: str, folder: Path) -> int:
     told = sys.stdout
     sys.stdout = sys.stderr  # what libraries print is no step
     try:
-        with contextlib.closing(KINDS[name].run(folder, order)) as steps:
+        with contextlib.closing(KINDS[name].run(folder, order, room)) as steps:
             for step in steps:
                 told.write(json.dumps(step) + "\n")
                 told.flush()
@@ -273,7 +270,7 @@ def work(name: str, folder: Path) -> int:
         told.write(json.dumps({"error": str(error).replace(str(folder), "")}) + "\n")
         return 1
     except MemoryError:
-        told.write(json.dumps({"error": "out of memory; try a smaller picture"}) + "\n")
+        told.write(json.dumps({"error": "out of memory; try a smaller size"}) + "\n")
         return 1
     return 0
 

@@ -17,9 +17,11 @@ async function ask(path, options = {}) {
     throw new ApiError("offline", "the server cannot be reached");
   }
   if (answer.ok) return answer;
-  const { error } = await answer.json().catch(() => ({}));
-  throw new ApiError(error?.code ?? "failed", error?.message ?? `${answer.status}`, Number(answer.headers.get("Retry-After")));
+  throw failure(answer.status, await answer.json().catch(() => null), answer.headers.get("Retry-After"));
 }
+
+const failure = (status, said, retryAfter) =>
+  new ApiError(said?.error?.code ?? "failed", said?.error?.message ?? `${status}`, Number(retryAfter));
 
 export const getJson = async (path) => (await ask(path)).json();
 export const getBlob = async (path, signal) => (await ask(path, { signal })).blob();
@@ -31,11 +33,11 @@ function formOf(fields, files) {
   return form;
 }
 
-// Paints a photo; told to wait, it waits and asks again.
-export async function stylize(photo, mask, fields, signal) {
+// Paints a photo, where the mask is, and after the painting where there is one; told to wait, it waits and asks again.
+export async function stylize({ photo, mask, painting }, fields, signal) {
   for (let tries = 0; ; tries++) {
     try {
-      const body = formOf(fields, [["photo", photo], ["mask", mask]]);
+      const body = formOf(fields, [["photo", photo], ["mask", mask], ["painting", painting]]);
       return await (await ask("/v1/stylize", { method: "POST", body, signal })).blob();
     } catch (error) {
       if (error.code !== "busy" || tries === 5) throw error;
@@ -47,6 +49,23 @@ export async function stylize(photo, mask, fields, signal) {
 
 export const submit = async (fields, files) =>
   (await ask("/v1/jobs", { method: "POST", body: formOf(fields, files) })).json();
+
+// Begins a job whose files take a while to send; tells the share that has gone. Fetch cannot tell that yet.
+export const send = (fields, files, { told, signal }) =>
+  new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", "/v1/jobs");
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (event) => event.lengthComputable && told(event.loaded / event.total));
+    request.addEventListener("load", () => {
+      if (request.status === 202) resolve(request.response);
+      else reject(failure(request.status, request.response, request.getResponseHeader("Retry-After")));
+    });
+    request.addEventListener("error", () => reject(new ApiError("offline", "the server cannot be reached")));
+    request.addEventListener("abort", () => reject(new DOMException("given up", "AbortError")));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(formOf(fields, files));
+  });
 export const cancel = (id) => ask(`/v1/jobs/${id}`, { method: "DELETE" });
 
 // Tells of a job until it has ended; returns what stops listening.

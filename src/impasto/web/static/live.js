@@ -25,8 +25,9 @@ export class Live {
   }
 
   // Send the settings; the answer to them starts the frames.
-  tell() {
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ ...this.settings(), quality: 80 }));
+  async tell() {
+    const settings = JSON.stringify({ ...(await this.settings()), quality: 80 });
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(settings);
   }
 
   async hear(data) {

@@ -1,10 +1,11 @@
 // The page: what is chosen, what is painted of it, and what everything on the page does.
 
 import { ApiError, getBlob, getJson, stylize } from "/static/api.js";
+import { frameOf, isVideo } from "/static/clips.js";
 import { Live } from "/static/live.js";
 import { Pad } from "/static/pad.js";
 import { Stage } from "/static/stage.js";
-import { say, sayError, setLanguage, styleName } from "/static/text.js";
+import { duration, say, sayError, setLanguage, styleName } from "/static/text.js";
 import { Work } from "/static/work.js";
 
 const $ = (id) => document.getElementById(id);
@@ -14,11 +15,16 @@ const THUMBNAIL = 224;
 const AT_ONCE = 3; // thumbnails on their way
 const REST = 180; // milliseconds after the last move before the full picture is painted
 const KEPT = 40; // pictures in the history
+const PAINTING = 1024; // long side of a painting of one's own: its statistics are taken no larger
+const PAINTINGS = 4; // that are kept, as many as the server keeps
 
 const state = { style: "starry_night", tab: "style", strength: null, stroke: null, colors: "style", pad: null, mask: null };
-const photo = { file: null, shown: null, preview: null, thumb: null, isSample: true };
+const photo = { file: null, shown: null, preview: null, thumb: null, isSample: true, clip: null };
 const thumbnails = new Map();
+let info = null; // what the server can do
 let styles = [];
+let paintings = []; // of the visitor's own, which are styles too
+let paintingCount = 0;
 let history = [];
 let place = -1;
 
@@ -40,7 +46,7 @@ const tell = (text) => ($("status").textContent = text);
 
 function told() {
   if (state.tab === "blend") return say("blend_of", { styles: $("shares").textContent.replaceAll("  ·  ", ", ") });
-  const style = styles.find(({ name }) => name === state.style);
+  const style = styleOf(state.style);
   return style ? styleName(style) : state.style;
 }
 
@@ -58,12 +64,24 @@ const stage = new Stage($("stage"), {
 
 function fields() {
   return {
-    style: state.tab === "blend" ? pad.style : state.style,
+    style: state.tab === "blend" ? pad.style : chosenPainting() ? null : state.style,
     strength: state.strength,
     stroke: state.stroke,
     colors: state.colors,
   };
 }
+
+const styleOf = (name) => styles.find((style) => style.name === name);
+const chosenPainting = () => (state.tab === "blend" ? null : styleOf(state.style)?.painting);
+
+// Paint a picture as the controls say.
+async function render(picture, more, signal, painting = chosenPainting()) {
+  return stylize({ photo: picture, mask: await stage.maskBlob(), painting }, { ...fields(), ...more }, signal);
+}
+
+// Paint the small picture that is a style's thumbnail.
+const renderThumb = ({ name, painting }, signal) =>
+  stylize({ photo: photo.thumb, painting }, { style: painting ? null : name, quality: 84 }, signal);
 
 let previewing = false; // one is on its way
 let again = false; // and another is wanted after it
@@ -74,6 +92,7 @@ let version = 0; // of what is asked for
 // Something was moved: answer with a small picture at once, and with the full one when it rests.
 function change() {
   if (!photo.shown) return;
+  if (jobIsShown && !live.running) stage.setLive(null);
   jobIsShown = false;
   version++;
   full?.abort();
@@ -92,7 +111,7 @@ async function preview() {
   const mine = version;
   previewing = true;
   try {
-    const blob = await stylize(photo.preview, await stage.maskBlob(), { ...fields(), quality: 82 });
+    const blob = await render(photo.preview, { quality: 82 });
     const bitmap = await createImageBitmap(blob);
     if (fullVersion < mine) stage.setPainting(bitmap);
   } catch (error) {
@@ -113,7 +132,7 @@ async function paint() {
   const controller = (full = new AbortController());
   $("busy").hidden = false;
   try {
-    const blob = await stylize(photo.shown, await stage.maskBlob(), { ...fields(), quality: 92 }, controller.signal);
+    const blob = await render(photo.shown, { quality: 92 }, controller.signal);
     const bitmap = await createImageBitmap(blob);
     if (mine !== version) return;
     fullVersion = mine;
@@ -129,7 +148,7 @@ async function paint() {
 }
 
 function describe() {
-  const label = say(photo.isSample ? "sample" : "your_photo", { style: told() });
+  const label = say(photo.clip?.seen ? "your_video" : photo.isSample ? "sample" : "your_photo", { style: told() });
   $("canvas").setAttribute("aria-label", label);
 }
 
@@ -151,25 +170,54 @@ async function decode(file) {
   try {
     return await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
-    return createImageBitmap(await stylize(file, null, { style: styles[0].name, strength: 0, size: SHOWN, format: "webp" }));
+    const { name } = styles.find((style) => !style.own);
+    return createImageBitmap(await stylize({ photo: file }, { style: name, strength: 0, size: SHOWN, format: "webp" }));
   }
 }
 
-async function openPhoto(file, { isSample = false } = {}) {
-  if (!file) return;
+const open = (file) => file && (isVideo(file) ? openVideo(file) : openPhoto(file));
+
+// Show a frame of a video, to try styles on, where the browser can.
+async function openVideo(file) {
+  const { video_mb: megabytes, video_minutes: minutes } = info.limits;
+  try {
+    if (!info.jobs.video) throw new ApiError("no_video", "");
+    if (file.size > megabytes * 1e6) throw new ApiError("too_large", `${Math.round(file.size / 1e6)} MB > ${megabytes} MB`);
+    $("busy").hidden = false;
+    const found = await frameOf(file);
+    if (found?.seconds > 60 * minutes + 1) {
+      throw new ApiError("too_large", `${duration(found.seconds)} > ${duration(60 * minutes)}`);
+    }
+    const clip = { file, seconds: found?.seconds, seen: Boolean(found) };
+    if (found) {
+      await openPhoto(await scaled(found.bitmap, SHOWN, "image/jpeg", 0.95), { clip });
+    } else {
+      photo.clip = clip;
+      $("busy").hidden = true;
+      $("welcome").hidden = true;
+      showSave();
+    }
+    tell($("clip-told").textContent);
+  } catch (error) {
+    $("busy").hidden = true;
+    fail(error);
+  }
+}
+
+async function openPhoto(file, { isSample = false, clip = null } = {}) {
   stopLive();
   $("busy").hidden = false;
   try {
     const bitmap = await decode(file);
     const [shown, small, thumb] = await Promise.all([scaled(bitmap, SHOWN), scaled(bitmap, PREVIEW), scaled(bitmap, THUMBNAIL)]);
-    Object.assign(photo, { file, bitmap, shown, preview: small, thumb, isSample });
+    Object.assign(photo, { file, bitmap, shown, preview: small, thumb, isSample, clip });
     state.mask = null;
     history = [];
     place = -1;
     showHistory();
     stage.setPhoto(bitmap);
     $("welcome").hidden = !isSample;
-    $("download").disabled = isSample;
+    showSave();
     $("canvas").setAttribute("aria-label", say("photo_alone"));
     change();
     if (!isSample) paintThumbnails();
@@ -221,9 +269,10 @@ function markStyle() {
     button.setAttribute("aria-checked", isIt);
     button.tabIndex = isIt ? 0 : -1;
   }
-  const style = styles.find(({ name }) => name === state.style);
+  const style = styleOf(state.style);
   const artist = style && [style.artist, style.year].filter(Boolean).join(", ");
-  $("about").textContent = !style ? "" : style.own ? say("own") : artist ? say("by", { title: style.title, artist }) : style.title;
+  if (style?.painting) $("about").textContent = say("painting_about");
+  else $("about").textContent = !style ? "" : style.own ? say("own") : artist ? say("by", { title: style.title, artist }) : style.title;
 }
 
 function chooseStyle(name) {
@@ -248,19 +297,18 @@ let thumbing = null;
 async function paintThumbnails() {
   thumbing?.abort();
   const controller = (thumbing = new AbortController());
-  const waiting = styles.map(({ name }) => name);
+  const waiting = [...styles];
   const next = async () => {
     while (waiting.length && !controller.signal.aborted) {
-      const name = waiting.shift();
-      const blob = await stylize(photo.thumb, null, { style: name, quality: 84 }, controller.signal);
-      setThumbnail(name, URL.createObjectURL(blob));
+      const style = waiting.shift();
+      setThumbnail(style.name, URL.createObjectURL(await renderThumb(style, controller.signal)));
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, next)).catch(fail);
 }
 
 async function loadStyles() {
-  styles = await getJson("/v1/styles");
+  styles = [...paintings, ...(await getJson("/v1/styles"))];
   for (const style of styles) {
     if (!style.own && !thumbnails.has(style.name)) thumbnails.set(style.name, `/v1/styles/${style.name}/thumbnail`);
   }
@@ -272,16 +320,48 @@ async function useStyle(name) {
     await loadStyles();
     selectTab("style");
     chooseStyle(name);
-    const blob = await stylize(photo.thumb, null, { style: name, quality: 84 });
-    setThumbnail(name, URL.createObjectURL(blob));
+    setThumbnail(name, URL.createObjectURL(await renderThumb(styleOf(name))));
   } catch (error) {
     fail(error);
   }
 }
 
+// A painting of one's own becomes a style. The server takes its statistics once; what is sent for that is small.
+async function addPainting(file) {
+  if (!file) return;
+  $("busy").hidden = false;
+  try {
+    const small = await scaled(await decode(file), PAINTING);
+    const number = ++paintingCount;
+    const style = {
+      name: `painting-${number}`,
+      own: true,
+      strength: 1,
+      painting: small,
+      whole: file.size <= info.limits.upload_mb * 1e6 ? file : small, // whose hash a recipe has
+      get title() {
+        return number > 1 ? say("your_painting_n", { n: number }) : say("your_painting");
+      },
+    };
+    paintings = [style, ...paintings].slice(0, PAINTINGS);
+    await useStyle(style.name);
+    $("styles").querySelector("[aria-checked=true]")?.focus();
+  } catch (error) {
+    $("busy").hidden = true;
+    fail(error instanceof ApiError ? error : new ApiError("not_image", String(error)));
+  }
+}
+
+const inBase64 = (blob) =>
+  new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.addEventListener("load", () => resolve(reader.result.slice(reader.result.indexOf(",") + 1)));
+    reader.readAsDataURL(blob);
+  });
+
 // --------------------------------------------------------------------------------------------------------- sliders
 
-const strengthOf = () => state.strength ?? styles.find(({ name }) => name === state.style)?.strength ?? 1;
+const strengthOf = () => state.strength ?? styleOf(state.style)?.strength ?? 1;
 
 function showSliders() {
   $("strength").value = strengthOf();
@@ -411,20 +491,40 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+// What the lowest row offers: a download, a picture of the webcam, or the painting of a video.
+function showSave() {
+  const { clip } = photo;
+  const isClip = Boolean(clip) && !live.running;
+  $("download").disabled = photo.isSample && !isClip && !live.running;
+  $("download").dataset.text = live.running ? "save_frame" : isClip ? "paint_video" : "download";
+  $("download").textContent = say($("download").dataset.text);
+  $("format-label").hidden = isClip || live.running;
+  $("clip-size-label").hidden = $("clip-told").hidden = !isClip;
+  if (isClip) $("clip-told").textContent = clip.seen ? say("clip_told", { length: duration(clip.seconds ?? 0) }) : say("clip_unseen");
+}
+
 async function download() {
   const button = $("download");
   button.disabled = true;
   button.textContent = say("downloading");
   try {
     const format = $("format").value;
-    const blob = await stylize(photo.file, await stage.maskBlob(), { ...fields(), format, quality: format === "png" ? null : 95 });
-    const name = state.tab === "blend" ? "blend" : styles.find((style) => style.name === state.style)?.own ? "own-style" : state.style;
+    const whole = state.tab === "blend" ? null : styleOf(state.style)?.whole;
+    const blob = await render(photo.file, { format, quality: format === "png" ? null : 95 }, undefined, whole);
+    const name = state.tab === "blend" ? "blend" : whole ? "own-painting" : styleOf(state.style)?.own ? "own-style" : state.style;
     save(blob, `painting-${name}.${format === "jpeg" ? "jpg" : format}`);
   } catch (error) {
     fail(error);
   }
-  button.textContent = say(live.running ? "save_frame" : "download");
-  button.disabled = false;
+  showSave();
+}
+
+async function paintVideo() {
+  const mask = photo.clip.seen ? await stage.maskBlob() : null;
+  const files = [["video", photo.clip.file], ["mask", mask], ["painting", chosenPainting()]];
+  const asked = work.video({ ...fields(), size: $("clip-size").value || null }, files, told());
+  selectTab("studio");
+  await asked;
 }
 
 // ---------------------------------------------------------------------------------------------------------- webcam
@@ -435,7 +535,7 @@ const live = new Live($("video"), {
     stopLive();
     fail(error);
   },
-  settings: fields,
+  settings: async () => ({ ...fields(), ...(chosenPainting() ? { painting: await inBase64(chosenPainting()) } : {}) }),
 });
 
 async function startLive() {
@@ -443,8 +543,7 @@ async function startLive() {
     await live.start();
     $("webcam").setAttribute("aria-pressed", true);
     $("welcome").hidden = true;
-    $("download").disabled = false;
-    $("download").textContent = say("save_frame");
+    showSave();
     stage.fit();
   } catch (error) {
     live.stop();
@@ -458,9 +557,8 @@ function stopLive() {
   stage.setLive(null);
   stage.fit();
   $("webcam").setAttribute("aria-pressed", false);
-  $("welcome").hidden = !photo.isSample;
-  $("download").disabled = photo.isSample;
-  $("download").textContent = say("download");
+  $("welcome").hidden = !photo.isSample || Boolean(photo.clip);
+  showSave();
 }
 
 // ------------------------------------------------------------------------------------------------------------ wiring
@@ -477,9 +575,18 @@ const work = new Work({
     jobIsShown = true;
     version++;
     fullVersion = version;
-    stage.setPainting(await createImageBitmap(image));
+    const bitmap = await createImageBitmap(image);
+    const { width, height } = stage.photo ?? bitmap;
+    const isOfPhoto = Math.abs(Math.log((bitmap.width * height) / (bitmap.height * width))) < 0.02;
+    stage.setLive(isOfPhoto ? null : bitmap, bitmap); // of another picture it is shown by itself
+    if (isOfPhoto) stage.setPainting(bitmap);
   },
   useStyle,
+  nameOf: (name) =>
+    name
+      .split("-")
+      .map((part) => (styleOf(part) ? styleName(styleOf(part)) : part === "painting" ? say("your_painting") : part))
+      .join(", "),
 });
 
 slide("strength", (value) => (state.strength = value));
@@ -527,10 +634,15 @@ $("open").addEventListener("click", () => $("file").click());
 $("camera").addEventListener("click", () => $("file-camera").click());
 for (const id of ["file", "file-camera"]) {
   $(id).addEventListener("change", () => {
-    openPhoto($(id).files[0]);
+    open($(id).files[0]);
     $(id).value = "";
   });
 }
+$("painting-add").addEventListener("click", () => $("file-painting").click());
+$("file-painting").addEventListener("change", () => {
+  addPainting($("file-painting").files[0]);
+  $("file-painting").value = "";
+});
 $("webcam").addEventListener("click", () => (live.running ? stopLive() : startLive()));
 $("webcam-small").addEventListener("click", startLive);
 $("compare").addEventListener("click", () => {
@@ -546,6 +658,7 @@ $("undo").addEventListener("click", () => goTo(place - 1));
 $("redo").addEventListener("click", () => goTo(place + 1));
 $("download").addEventListener("click", async () => {
   if (live.running) openPhoto(await live.picture());
+  else if (photo.clip) paintVideo();
   else download();
 });
 
@@ -556,8 +669,7 @@ document.addEventListener("keydown", (event) => {
   goTo(place + (event.shiftKey ? 1 : -1));
 });
 document.addEventListener("paste", (event) => {
-  const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
-  if (file) openPhoto(file);
+  open([...event.clipboardData.files].find((file) => file.type.startsWith("image/") || isVideo(file)));
 });
 let inside = 0;
 const dragged = (step) => (event) => {
@@ -572,7 +684,9 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   inside = 0;
   $("drop").classList.remove("there");
-  openPhoto(event.dataTransfer.files[0]);
+  const [file] = event.dataTransfer.files;
+  if (event.target.closest?.("#painting-add")) addPainting(file);
+  else open(file);
 });
 
 // ------------------------------------------------------------------------------------------------ language and light
@@ -599,6 +713,7 @@ function translate(name) {
   showSliders();
   if (styles.length) showStyles();
   work.translate();
+  showSave();
   if (photo.shown) describe();
 }
 
@@ -619,7 +734,9 @@ $("language").addEventListener("change", () => {
 async function begin() {
   translate(remembered("impasto-language", navigator.language.startsWith("zh") ? "zh" : "en"));
   try {
-    const [info] = await Promise.all([getJson("/v1/info"), loadStyles(), openSample()]);
+    [info] = await Promise.all([getJson("/v1/info"), loadStyles(), openSample()]);
+    $("painting-add").hidden = !info.engines.length;
+    for (const option of [...$("clip-size").options]) if (Number(option.value) > info.limits.largest_video) option.remove();
     showSliders();
     await work.begin(info, $("studio-none"));
   } catch (error) {

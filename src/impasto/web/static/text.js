@@ -2,9 +2,9 @@
 
 const en = {
   welcome: "A photo goes in.\nA painting comes out.",
-  welcome_how: "Drop a photo anywhere here, paste one, or choose one. It stays on the machine that shows you this page.",
+  welcome_how: "Drop a photo or a video anywhere here, paste one, or choose one. It stays on the machine that shows you this page.",
   skip: "Skip to the controls", language: "Language", theme: "Light or dark", picture: "The picture", split: "Before and after",
-  before: "Photo", choose: "Choose a photo", camera: "Take a photo", view: "View", open: "Another photo",
+  before: "Photo", choose: "Choose a photo", camera: "Take a photo", view: "View", open: "Another photo or video",
   webcam: "Paint my webcam", compare: "Compare with the photo", zoom_out: "Smaller", zoom_fit: "Fit", zoom_in: "Larger",
   history: "History", undo: "Undo", redo: "Redo", controls: "Controls", style: "Style", styles: "Styles", blend: "Blend",
   mask: "Mask", studio: "Studio", blend_how: "Each corner is a style. The nearer the point, the more of it.",
@@ -27,13 +27,20 @@ const en = {
   sheet: "How far it is", minute: "{n} min", second: "{n} s", own: "Yours", by: "{title}, {artist}", percent: "{n}%",
   painted: "Painted in {style}.", painting_now: "Painting.", close: "Close", photo_alone: "Your photo, not yet painted", sample: "The sample photo, painted in {style}",
   your_photo: "Your photo, painted in {style}", of_total: "{n} of {total}", blend_of: "a blend of {styles}",
+  painting_add: "Your painting…", your_painting: "Your painting", your_painting_n: "Your painting {n}",
+  painting_about: "After your painting, at once. The Studio learns it, or paints after it slowly, for a closer likeness.",
+  paint_video: "Paint the video", as_filmed: "As filmed", clip_told: "A video of {length}. You see one frame of it.",
+  clip_unseen: "Your browser cannot show this video; it can be painted all the same.",
+  your_video: "A frame of your video, painted in {style}", job_video: "Video, {name}", sending: "Sending, {percent}%",
+  running_video: "Frame {step} of {steps}, {rate} a second, {left} left", running_frames: "Frame {step}, {rate} a second",
+  joining: "Putting it together…", save_video: "Save the video", player: "The painted video",
 };
 
 const zh = {
   welcome: "放入照片，得到画作。",
-  welcome_how: "把照片拖到这里、粘贴，或选择一张。照片只留在提供本页面的机器上。",
+  welcome_how: "把照片或视频拖到这里、粘贴，或选择一个。它只留在提供本页面的机器上。",
   skip: "跳到控制区", language: "语言", theme: "浅色或深色", picture: "图片", split: "前后对比", before: "照片", choose: "选择照片",
-  camera: "拍照", view: "视图", open: "换一张照片", webcam: "实时绘制摄像头", compare: "与照片对比", zoom_out: "缩小", zoom_fit: "适合窗口",
+  camera: "拍照", view: "视图", open: "换一张照片或视频", webcam: "实时绘制摄像头", compare: "与照片对比", zoom_out: "缩小", zoom_fit: "适合窗口",
   zoom_in: "放大", history: "历史", undo: "撤销", redo: "重做", controls: "控制", style: "风格", styles: "风格", blend: "混合", mask: "蒙版",
   studio: "画室", blend_how: "每个角是一种风格，点离哪个角越近，哪种风格就越多。", pad: "混合；用方向键移动", corner: "角 {n}",
   mask_how: "涂抹要保留为照片的部分。", brush: "画笔", brush_keep: "保留照片", brush_paint: "恢复绘画", brush_size: "画笔大小", invert: "反转",
@@ -49,6 +56,14 @@ const zh = {
   save_style: "保存风格文件", save_picture: "保存", curve: "损失曲线", sheet: "当前进度", minute: "{n} 分钟", second: "{n} 秒", own: "我的",
   by: "{title}，{artist}", percent: "{n}%", painted: "已用{style}绘制。", painting_now: "正在绘制。", close: "关闭",
   photo_alone: "您的照片，尚未绘制", sample: "示例照片，{style}", your_photo: "您的照片，{style}", of_total: "{n}/{total}", blend_of: "{styles} 的混合",
+  painting_add: "您的画作…", your_painting: "您的画作", your_painting_n: "您的画作 {n}",
+  painting_about: "按您的画作立即绘制。画室里可以学习它，或慢慢绘制，会更接近原作。",
+  paint_video: "绘制视频", as_filmed: "原尺寸", clip_told: "视频，{length}。这里显示其中一帧。",
+  clip_unseen: "浏览器无法显示这个视频，但仍可绘制。", your_video: "您视频中的一帧，{style}", job_video: "视频，{name}",
+  sending: "正在发送，{percent}%", running_video: "第 {step}/{steps} 帧，每秒 {rate} 帧，剩余 {left}",
+  running_frames: "第 {step} 帧，每秒 {rate} 帧", joining: "正在合成…", save_video: "保存视频", player: "绘制好的视频",
+  "error.missing_extra": "这台机器缺少所需的部分：{message}", "error.no_video": "这台机器无法读取视频：pip install 'impasto[video]'。",
+  "error.missing_engine": "这台机器没有按画作绘制的引擎。", "error.too_long": "视频太长：{message}",
   "error.offline": "无法连接服务器。", "error.busy": "正在排队的图片太多，请稍后再试。", "error.too_large": "文件太大：{message}",
   "error.unreadable": "无法读取这张图片。", "error.crashed": "无法处理这张图片。", "error.timeout": "用时过长，请换小一些的图片。",
   "error.full": "没有空间了，请稍后再试。", "error.no_camera": "无法使用摄像头。", "error.unknown_style": "找不到这种风格，可能已过期。",
@@ -63,6 +78,7 @@ Object.assign(en, {
   "error.offline": "The server cannot be reached. Is it still running?",
   "error.no_camera": "The camera cannot be used: it is missing, taken, or not allowed.",
   "error.not_image": "That is not a picture.",
+  "error.no_video": "This machine cannot read videos: pip install 'impasto[video]'.",
   "error.busy": "Too many pictures wait to be painted. Try again in a moment.",
 });
 

@@ -1,11 +1,11 @@
 // Long work: the forms that begin it, and a card for each job that tells how far it is.
 
-import { cancel, getJson, submit, watch } from "/static/api.js";
+import { cancel, getJson, send, submit, watch } from "/static/api.js";
 import { duration, say } from "/static/text.js";
 
 export class Work {
-  constructor({ list, optimise, train, photo, fail, show, useStyle }) {
-    Object.assign(this, { list, optimise, train, photo, fail, show, useStyle });
+  constructor({ list, optimise, train, photo, fail, show, useStyle, nameOf }) {
+    Object.assign(this, { list, optimise, train, photo, fail, show, useStyle, nameOf });
     this.cards = new Map();
     this.form(optimise, async (fields, painting) => [
       { kind: "optimisation", ...fields },
@@ -48,16 +48,34 @@ export class Work {
     });
   }
 
+  // Send a video, with a card that tells how much of it has gone, and have it painted.
+  async video(fields, files, name) {
+    const sending = new Sending(say("job_video", { name }));
+    this.put(sending.element);
+    try {
+      const options = { told: (share) => sending.tell(share), signal: sending.signal };
+      this.add(await send({ kind: "video", ...fields }, files, options));
+    } catch (error) {
+      this.fail(error);
+    }
+    sending.element.remove();
+  }
+
+  put(element) {
+    this.list.prepend(element);
+    element.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  }
+
   add(job) {
     const card = new Card(job, {
+      nameOf: this.nameOf,
       fail: this.fail,
       show: this.show,
       useStyle: this.useStyle,
       removed: () => this.cards.delete(job.id),
     });
     this.cards.set(job.id, card);
-    this.list.prepend(card.element);
-    card.element.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    this.put(card.element);
   }
 
   translate() {
@@ -71,9 +89,31 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// A video on its way to the server.
+class Sending {
+  constructor(title) {
+    const giveUp = new AbortController();
+    this.signal = giveUp.signal;
+    this.told = make("p", { className: "note" });
+    this.told.setAttribute("role", "status");
+    this.bar = make("progress", { max: 1, value: 0 });
+    this.bar.setAttribute("aria-label", title);
+    const end = make("button", { type: "button", textContent: say("cancel") });
+    end.addEventListener("click", () => giveUp.abort());
+    const row = make("div", { className: "row" }, end);
+    this.element = make("article", { className: "card job" }, make("h2", { textContent: title }), this.told, this.bar, row);
+    this.tell(0);
+  }
+
+  tell(share) {
+    this.bar.value = share;
+    this.told.textContent = say(share < 1 ? "sending" : "starting", { percent: Math.floor(100 * share) });
+  }
+}
+
 class Card {
-  constructor(job, { fail, show, useStyle, removed }) {
-    Object.assign(this, { fail, show, useStyle, removed });
+  constructor(job, { nameOf, fail, show, useStyle, removed }) {
+    Object.assign(this, { nameOf, fail, show, useStyle, removed });
     this.curve = [];
     this.title = make("h2");
     this.told = make("p", { className: "note" });
@@ -102,7 +142,7 @@ class Card {
   tell(job) {
     const was = this.job?.state;
     this.job = job;
-    this.title.textContent = say(`job_${job.kind}`, { name: job.name });
+    this.title.textContent = say(`job_${job.kind}`, { name: job.kind === "video" ? this.nameOf(job.name) : job.name });
     this.bar.value = job.progress;
     this.bar.setAttribute("aria-label", this.title.textContent);
     this.bar.hidden = ["done", "failed", "cancelled"].includes(job.state);
@@ -120,9 +160,17 @@ class Card {
     if (job.state === "waiting") return say("waiting", { ahead: job.ahead });
     if (job.state === "running") {
       if (!job.step) return say("starting");
+      if (job.kind === "video") return this.frames(job);
       return say("running", { percent: Math.round(100 * job.progress), left: duration(job.seconds_left ?? 0) });
     }
     return job.state === "failed" ? `${say("failed")}: ${job.error}` : say(job.state);
+  }
+
+  frames(job) {
+    if (!job.steps) return say("running_frames", { step: job.step, rate: job.frames_per_second.toFixed(1) });
+    if (job.step >= job.steps) return say("joining");
+    const left = duration(job.seconds_left ?? 0);
+    return say("running_video", { step: job.step, steps: job.steps, rate: job.frames_per_second.toFixed(1), left });
   }
 
   look(job) {
@@ -131,8 +179,8 @@ class Card {
     next.src = `/v1/jobs/${job.id}/picture?step=${job.step}`;
     next.decode().then(() => {
       this.image.src = next.src;
-      this.image.hidden = false;
-      if (job.kind === "optimisation") this.show(next);
+      this.image.hidden = Boolean(this.player);
+      if (job.kind === "optimisation" || (job.kind === "video" && job.state === "running")) this.show(next);
     }, () => {}); // it was just replaced: the next one comes
   }
 
@@ -147,14 +195,28 @@ class Card {
 
   finish(job) {
     this.finished = true;
-    const link = make("a", { href: `/v1/jobs/${job.id}/result`, textContent: say(job.kind === "training" ? "save_style" : "save_picture") });
+    const saved = { training: "save_style", optimisation: "save_picture", video: "save_video" }[job.kind];
+    const link = make("a", { href: `/v1/jobs/${job.id}/result`, textContent: say(saved) });
     link.setAttribute("download", "");
     this.link?.remove();
     this.link = link;
+    if (job.kind === "video") {
+      this.row.prepend(link);
+      this.play(link.href);
+      return;
+    }
     this.use?.remove();
     this.use = make("button", { type: "button", className: "primary", textContent: say(job.kind === "training" ? "use_style" : "show") });
     this.use.addEventListener("click", () => (job.kind === "training" ? this.useStyle(job.id) : this.look(job)));
     this.row.prepend(this.use, link);
+  }
+
+  play(address) {
+    if (this.player) return;
+    this.image.hidden = true;
+    this.player = make("video", { controls: true, playsInline: true, preload: "metadata", src: address });
+    this.player.setAttribute("aria-label", say("player"));
+    this.row.before(this.player);
   }
 
   async cancel() {
