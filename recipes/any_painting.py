@@ -38,10 +38,10 @@ from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.weights import COMPACT, load_loss_network
 from impasto.paintings import engines_folder
 from impasto.photos import Crops, Photo, Prefetch, find_photos, permutation
+from impasto.runs import channels_last
 from impasto.statistics import adain, correlation, gram, mean_covariance, mean_deviation, squares
 from impasto.styles import zoo
 from impasto.targets import to_tensor
-from impasto.train import channels_last
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 HELD_OUT = 6

@@ -11,17 +11,19 @@ import numpy.typing as npt
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from safetensors.torch import save_file
 
-from impasto import paintings
+from impasto import paintings, upscalers
 from impasto.export import Network, export_style, make_spec
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
 from impasto.paintings import ENGINE_KEY
 from impasto.styles import KEY, StyleEntry, StyleSpec
+from impasto.upscaler_config import UpscalerArgs
+from impasto.upscalers import UPSCALER_KEY, UpscalerSpec
 
 Pixels = npt.NDArray[np.uint8]
 Shape = tuple[int | str, ...]
@@ -112,6 +114,40 @@ def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("styles") / "colors.onnx"
     path.write_bytes(colors_model().SerializeToString())
     return path
+
+
+def upscaler_model(
+    scale: int = 2, *, spec: str | None = None, name: str = "upscaled", bias: float = 0.0
+) -> onnx.ModelProto:
+    """An upscaler whose large pixels are sums of 3x3 small ones, other ones by phase; it reaches 1 pixel of its 2."""
+    rng = np.random.default_rng(3)
+    weight = rng.normal(0, 0.02, (3, scale**2, 3, 3, 3))
+    weight[range(3), :, range(3), 1, 1] += 1
+    values = {"weight": weight.reshape(-1, 3, 3, 3), "bias": np.full(3 * scale**2, bias)}
+    constants = [numpy_helper.from_array(v.astype(np.float32), k) for k, v in values.items()]
+    nodes = [
+        helper.make_node("Conv", ["image", "weight", "bias"], ["phases"], pads=[1, 1, 1, 1]),
+        helper.make_node("DepthToSpace", ["phases"], ["free"], blocksize=scale, mode="CRD"),
+        helper.make_node("Clip", ["free", "low", "high"], [name]),
+    ]
+    constants += [helper.make_tensor(k, TensorProto.FLOAT, [], [v]) for k, v in (("low", 0.0), ("high", 1.0))]
+    shapes = {"image": (1, 3, "h", "w"), name: (1, 3, "H", "W")}
+    ports = {k: helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()}
+    graph = helper.make_graph(nodes, "upscaler", [ports["image"]], [ports[name]], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    text = UpscalerSpec(arguments=UpscalerArgs(scale=scale, blocks=0)).to_json() if spec is None else spec  # type: ignore[arg-type]
+    helper.set_model_props(model, {UPSCALER_KEY: text})
+    return model
+
+
+@pytest.fixture
+def upscalers_zoo(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of built-in upscalers x2 and x4, in place of the package's."""
+    folder = tmp_path_factory.mktemp("upscalers")
+    for scale in (2, 4):
+        (folder / f"x{scale}.onnx").write_bytes(upscaler_model(scale).SerializeToString())
+    monkeypatch.setattr(upscalers, "upscalers_folder", lambda: folder)
+    return folder
 
 
 def color_engine() -> onnx.ModelProto:

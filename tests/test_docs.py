@@ -30,7 +30,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.usefixtures("engines")
+@pytest.mark.usefixtures("engines", "upscalers_zoo")
 @pytest.mark.parametrize("code", SNIPPETS)
 def test_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -34,6 +34,7 @@ from impasto.images import image_size, read_image
 from impasto.journal import Step
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
+from impasto.runs import move_average
 from impasto.styles import StyleSpec, load_style
 from impasto.targets import to_tensor
 from impasto.train import MAX_ROLLBACKS, Run, middle, train
@@ -239,8 +240,7 @@ def test_average_is_the_one_of_its_formula(trainer: Trainer) -> None:
     for step in range(20):
         run.net.output.bias.data.fill_(step)  # type: ignore[union-attr]
         run.average.load_state_dict(run.average.state_dict() | {name: before})
-        run.step_count = step
-        run.update_average()
+        move_average(run.average, run.net, 0.5, step)
         decay = min(0.5, (1 + step) / (10 + step))
         before = decay * before + (1 - decay) * step
         torch.testing.assert_close(run.average.state_dict()[name], before)
@@ -1157,14 +1157,13 @@ def test_the_function_is_the_packages() -> None:
 def test_an_interrupt_inside_a_step_does_not_save_half_of_it(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = trainer.weights("usual")
 
-    def interrupt(run: Run) -> None:
-        update(run)
-        if run.step_count == 3:
+    def interrupt(average: Network, net: Network, decay: float, step: int) -> None:
+        move_average(average, net, decay, step)
+        if step == 3:
             raise KeyboardInterrupt
 
-    update = Run.update_average
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "update_average", interrupt)
+        patch.setattr(module, "move_average", interrupt)
         with pytest.raises(KeyboardInterrupt):
             trainer.run("torn", checkpoint_interval=2)
     assert trainer.state("torn")["step"] == 2

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from impasto.film import FilmStep, optimize_video
     from impasto.images import Picture, read_image, read_picture, write_image
-    from impasto.journal import Step
+    from impasto.journal import Step, UpscalerStep
     from impasto.live import stylize_frames
     from impasto.manifest import FileResult
     from impasto.optimize import OptimizeStep, optimize
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from impasto.styles import Style, StyleEntry, StyleSpec, builtin_styles, load_style
     from impasto.stylize import stylize
     from impasto.train import train
+    from impasto.train_upscaler import train_upscaler
+    from impasto.upscale import upscale
+    from impasto.upscaler_config import UpscalerArgs, UpscalerConfig
+    from impasto.upscalers import Upscaler, UpscalerSpec, load_upscaler
 
 __version__ = "0.1.0.dev0"
 
@@ -71,10 +75,16 @@ __all__ = [
     "TrainConfig",
     "TrainingError",
     "TransformerArgs",
+    "Upscaler",
+    "UpscalerArgs",
+    "UpscalerConfig",
+    "UpscalerSpec",
+    "UpscalerStep",
     "VideoError",
     "WeightsError",
     "builtin_styles",
     "load_style",
+    "load_upscaler",
     "matrix",
     "merge",
     "optimize",
@@ -88,6 +98,8 @@ __all__ = [
     "stylize_folder",
     "stylize_frames",
     "train",
+    "train_upscaler",
+    "upscale",
     "write_image",
 ]
 
@@ -124,8 +136,12 @@ _HOMES = {
     "sheets": ("matrix", "sheet"),
     "styles": ("Style", "StyleEntry", "StyleSpec", "builtin_styles", "load_style"),
     "stylize": ("stylize",),
-    "journal": ("Step",),
+    "journal": ("Step", "UpscalerStep"),
     "train": ("train",),
+    "train_upscaler": ("train_upscaler",),
+    "upscale": ("upscale",),
+    "upscaler_config": ("UpscalerArgs", "UpscalerConfig"),
+    "upscalers": ("Upscaler", "UpscalerSpec", "load_upscaler"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -155,7 +171,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Package in which `stylize` and `train` stay functions when Python would bind the modules that hold them."""
+    """Package in which `stylize` and its like stay functions when Python would bind the modules that hold them."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOME_OF and isinstance(value, ModuleType)):

@@ -24,8 +24,10 @@ from impasto.files import atomic_write
 from impasto.networks.rewrite import for_inference, undone
 from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
+from impasto.networks.upscaler import UpscalerNet
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import KEY, StyleSpec, parse_style
+from impasto.upscalers import UPSCALER_KEY, UpscalerSpec, parse_upscaler
 
 Network = StyleNet | TransformerNet
 OPSET = 18
@@ -48,6 +50,18 @@ class StyleGraph(nn.Module):
         return painted.clamp(0, 1)  # type: ignore[no-any-return]
 
 
+class UpscalerGraph(nn.Module):
+    """An upscaler's network as its file has it, with its output in [0, 1]."""
+
+    def __init__(self, net: UpscalerNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> Tensor:
+        """RGB (1, 3, H, W) in [0, 1] -> RGB (1, 3, scale H, scale W)."""
+        return self.net(image).clamp(0, 1)  # type: ignore[no-any-return]
+
+
 def export_style(net: Network, path: Path, spec: StyleSpec, *, tolerance: float = TOLERANCE) -> None:
     """Write a network as a style file, whole or not at all.
 
@@ -58,20 +72,47 @@ def export_style(net: Network, path: Path, spec: StyleSpec, *, tolerance: float 
         StyleError: OpenVINO does not paint what PyTorch paints, or the file cannot be written.
 
     """
-    graph = StyleGraph(for_inference(net).cpu().float())
-    probe = probe_for(spec)
-    model = to_onnx(graph, probe)
+    graph, probe = StyleGraph(for_inference(net).cpu().float()), probe_for(spec)
+    data = packed(graph, to_onnx(graph, probe), probe, {KEY: spec.to_json()}, path, tolerance)
+    parse_style(data, str(path))
+    write_model(data, path)
+
+
+def export_upscaler(net: UpscalerNet, path: Path, spec: UpscalerSpec, *, tolerance: float = TOLERANCE) -> None:
+    """Write a network as an upscaler's file; see `export_style`, which it is like."""
+    graph = UpscalerGraph(for_inference(net).cpu().float())
+    probe = (torch.from_numpy(np.random.default_rng(0).random((1, 3, *PROBE), dtype=np.float32)),)
+    size = torch.export.Dim.DYNAMIC
+    model = traced(graph, probe, ("image",), ("upscaled",), ({2: size, 3: size},))
+    data = packed(graph, model, probe, {UPSCALER_KEY: spec.to_json()}, path, tolerance)
+    parse_upscaler(data, str(path))
+    write_model(data, path)
+
+
+def packed(
+    graph: nn.Module,
+    model: onnx.ModelProto,
+    probe: tuple[Tensor, ...],
+    properties: Mapping[str, str],
+    path: Path,
+    tolerance: float,
+) -> bytes:
+    """Bytes of a model with properties, its weights as float16 where they may be; StyleError as `export_style`."""
     model.producer_name = "impasto"
-    helper.set_model_props(model, {KEY: spec.to_json()})
+    helper.set_model_props(model, dict(properties))
     half = onnx.ModelProto.FromString(model.SerializeToString())
     store_half(half.graph)
-    data = half.SerializeToString()
+    data: bytes = half.SerializeToString()
     if difference(graph, data, probe) > tolerance:
         data = model.SerializeToString()
     if not (moved := difference(graph, data, probe)) <= tolerance:
         moved *= 255
         raise StyleError(f"{path}: not written, since OpenVINO's output is {moved:.2f} of 255 from PyTorch's")
-    parse_style(data, str(path))
+    return data
+
+
+def write_model(data: bytes, path: Path) -> None:
+    """Write a model's file, whole or not at all; raises StyleError."""
     try:
         with atomic_write(path) as stream:
             stream.write(data)
@@ -180,18 +221,20 @@ def load_network(data: bytes) -> nn.Module:
     """Network of a style file's bytes, in PyTorch, for inference.
 
     Raises:
-        StyleError: It is not a style file, or its weights do not fit its description.
+        StyleError: It is neither a style file nor an upscaler's, or its weights do not fit its description.
 
     """
+    if UPSCALER_KEY in {prop.key for prop in onnx.load_model_from_string(data).metadata_props}:
+        return UpscalerGraph(load_upscaler_network(data, "upscaler").eval().requires_grad_(False))
     spec = parse_style(data, "style")
     if "engine" in spec.recipe:
         from impasto.engines import load_frozen  # which imports this module
 
-        with translated("style", spec):
+        with translated("style", spec.architecture):
             return load_frozen(spec, stored_weights(data))
-    with translated("style", spec):
+    with translated("style", spec.architecture):
         net = StyleGraph(for_inference(make_network(spec)))
-        fill(net, stored_weights(data), "style", spec)
+        fill(net, stored_weights(data), "style", spec.architecture)
     return net
 
 
@@ -203,10 +246,24 @@ def load_trainable(data: bytes, source: str) -> Network:
 
     """
     spec = parse_style(data, source)
-    with translated(source, spec):
+    with translated(source, spec.architecture):
         net = make_network(spec)
         weights = {name.removeprefix("net."): value for name, value in stored_weights(data).items()}
-        fill(net, weights | undone(net, weights), source, spec)
+        fill(net, weights | undone(net, weights), source, spec.architecture)
+    return net
+
+
+def load_upscaler_network(data: bytes, source: str) -> UpscalerNet:
+    """Network of an upscaler's bytes, in PyTorch.
+
+    Raises:
+        StyleError: It is not an upscaler's file, or its weights do not fit its description.
+
+    """
+    net = UpscalerNet(parse_upscaler(data, source).arguments)
+    weights = {name.removeprefix("net."): value for name, value in stored_weights(data).items()}
+    with translated(source, "UpscalerNet"):
+        fill(net, weights, source, "UpscalerNet")
     return net
 
 
@@ -219,16 +276,16 @@ def stored_weights(data: bytes) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def translated(source: str, spec: StyleSpec) -> Iterator[None]:
+def translated(source: str, kind: str) -> Iterator[None]:
     """Turn what PyTorch raises over weights that do not fit into a StyleError."""
     try:
         yield
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise StyleError(f"{source}: its weights do not fit a {spec.architecture} ({error})") from error
+        raise StyleError(f"{source}: its weights do not fit a {kind} ({error})") from error
 
 
-def fill(net: nn.Module, weights: Mapping[str, Tensor], source: str, spec: StyleSpec) -> None:
+def fill(net: nn.Module, weights: Mapping[str, Tensor], source: str, kind: str) -> None:
     """Load weights by name; raises StyleError where there are none for a part of the network."""
     missing = net.load_state_dict(weights, strict=False).missing_keys
     if missing := [name for name in missing if not name.endswith("num_batches_tracked")]:
-        raise StyleError(f"{source}: its graph has no weights {', '.join(missing[:3])} of a {spec.architecture}")
+        raise StyleError(f"{source}: its graph has no weights {', '.join(missing[:3])} of a {kind}")

@@ -12,6 +12,9 @@ from typing import Any
 from impasto.errors import TrainingError
 from impasto.files import atomic_write
 
+CLOCK = frozenset({"progress", "seconds", "seconds_left"})
+"""What TensorBoard need not plot."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
@@ -45,6 +48,31 @@ class Step:
     """Something out of the ordinary, in words: resumed, rolled back."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpscalerStep:
+    """What one step of an upscaler's training came to; see `Step` for what both have."""
+
+    step: int
+    progress: float
+    loss: float
+    features: float
+    """Relative distance of the features to the photo's; 0 where it has no weight."""
+    pixels: float
+    """Mean absolute difference of the pixels, of 1."""
+    small: float
+    """The same when both are made small again."""
+    learning_rate: float
+    images: int
+    seconds: float
+    images_per_second: float
+    seconds_left: float
+    sample: Path | None = None
+    figures: Mapping[str, Mapping[str, float]] | None = None
+    """PSNR of lightness in dB and feature distance, ``bicubic`` and ``upscaled``, of the samples; with a sample."""
+    checkpoint: Path | None = None
+    event: str = ""
+
+
 class Journal:
     """The log of a run, JSON lines, and events for TensorBoard where they are wanted, in its folder."""
 
@@ -66,7 +94,7 @@ class Journal:
         except OSError as error:
             raise TrainingError(f"{self.file}: cannot write the log ({error.strerror})") from error
 
-    def write(self, step: Step) -> None:
+    def write(self, step: Step | UpscalerStep) -> None:
         """Append a step to the log, and to TensorBoard where that is wanted."""
         line = {k: to_plain(v) for k, v in dataclasses.asdict(step).items() if v not in (None, "")}
         try:
@@ -77,10 +105,11 @@ class Journal:
         if self.tensorboard:
             self.write_events(step)
 
-    def write_events(self, step: Step) -> None:
+    def write_events(self, step: Step | UpscalerStep) -> None:
         """Write a step's figures for TensorBoard."""
-        for name in ("loss", "content", "style", "tv", "instability", "learning_rate", "images_per_second"):
-            self.events.add_scalar(name, getattr(step, name), step.step)
+        for name, value in dataclasses.asdict(step).items():
+            if isinstance(value, float) and name not in CLOCK:
+                self.events.add_scalar(name, value, step.step)
         for style, figures in (step.figures or {}).items():
             for name, value in figures.items():
                 self.events.add_scalar(f"{style}/{name}", value, step.step)

@@ -16,7 +16,7 @@ import impasto
 from impasto.decoding import EXIF_IFD, GPS_IFD, HISTORY, MAX_EXIF_BYTES, RECIPE_MARK
 from impasto.errors import ImageError
 
-ENGINES = ("stylize", "optimize")
+ENGINES = ("stylize", "optimize", "upscale")
 
 
 def make_recipe(engine: str, settings: Mapping[str, Any], files: Iterable[Path], **more: Any) -> dict[str, Any]:

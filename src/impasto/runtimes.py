@@ -84,15 +84,15 @@ def openvino() -> ModuleType:
     return openvino  # type: ignore[no-any-return]
 
 
-def load_model(data: bytes, source: str) -> Model:
-    """Parse an ONNX file's bytes; raises StyleError, naming `source`, when they are none."""
+def load_model(data: bytes, source: str, what: str = "style") -> Model:
+    """Parse an ONNX file's bytes, which may be `what`; raises StyleError, naming `source`, when they are none."""
     core = openvino().Core()
     try:
         if data[:1] != ONNX_START:
             raise ValueError("not ONNX")  # noqa: TRY301 - OpenVINO reads other formats too
         return Model(core, core.read_model(data))
     except Exception as error:
-        raise StyleError(f"{source}: not a readable ONNX file; is it complete, and a style?") from error
+        raise StyleError(f"{source}: not a readable ONNX file; is it complete, and a {what}?") from error
 
 
 def processors() -> int:

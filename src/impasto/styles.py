@@ -8,7 +8,7 @@ weights of its rows: the photograph, then each style once a stroke size. Weights
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, lru_cache
 from importlib import resources
@@ -28,6 +28,8 @@ KEY = "impasto"
 MAX_BYTES = 256 << 20
 EXTERNAL = re.compile(rb"(\x08|\x88[\x80-\xff]*[\x00-\x7f])location")
 """How every encoder, an unusual one too, writes the key of a tensor's external file: its length of 8, and itself."""
+Description = tuple[str | None, dict[str, int], dict[str, int]]
+"""Text of a model's file, inputs and outputs by name; see `runtimes.Model.describe`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,26 +251,40 @@ def read_style(path: str | Path) -> Style:
 
     """
     path = Path(path)
+    data = read_bytes(path, "style")
+    return Style(parse_style(data, str(path)), data, str(path))
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """Bytes of a file that may be `what`; raises StyleError where it is missing or too large to be one."""
     try:
         with path.open("rb") as stream:
             large = path.stat().st_size > MAX_BYTES
             data = b"" if large else stream.read(MAX_BYTES + 1)  # a device states no size
     except OSError as error:
-        raise StyleError(f"{path}: cannot read the style file ({error.strerror})") from error
+        raise StyleError(f"{path}: cannot read the {what} file ({error.strerror})") from error
     if large or len(data) > MAX_BYTES:
-        raise StyleError(f"{path}: larger than any style ({MAX_BYTES >> 20} MiB); is it a style file?")
-    return Style(parse_style(data, str(path)), data, str(path))
+        raise StyleError(f"{path}: larger than any {what} ({MAX_BYTES >> 20} MiB); is it a {what} file?")
+    return data
+
+
+def read_description(data: bytes, source: str, key: str, what: str, ports: Collection[str]) -> Description:
+    """What an ONNX file says under `key`, and its inputs and outputs; raises StyleError where it is not readable.
+
+    Of what has several names, `ports` has those to use.
+    """
+    if EXTERNAL.search(data):
+        raise StyleError(f"{source}: keeps its weights in another file, which is refused; save it as one file")
+    model = load_model(data, source, what)
+    try:
+        return model.describe(key, ports)
+    except ValueError as error:
+        raise StyleError(f"{source}: has names that are not text; fetch or export it again") from error
 
 
 def parse_style(data: bytes, source: str) -> StyleSpec:
     """Spec of a style file's bytes, checked against its graph; `source` names it in errors (StyleError)."""
-    if EXTERNAL.search(data):
-        raise StyleError(f"{source}: keeps its weights in another file, which is refused; save it as one file")
-    model = load_model(data, source)
-    try:
-        text, inputs, outputs = model.describe(KEY, ("image", "style", "stylized"))
-    except ValueError as error:
-        raise StyleError(f"{source}: has names that are not text; fetch or export it again") from error
+    text, inputs, outputs = read_description(data, source, KEY, "style", ("image", "style", "stylized"))
     if text is None:
         raise StyleError(f"{source}: an ONNX model, but not an Impasto style; make one with impasto train or convert")
     try:

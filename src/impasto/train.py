@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -26,21 +25,30 @@ from impasto.devices import pick_device, pick_precision, torch_failures
 from impasto.downloads import Progress
 from impasto.errors import ImageError, StyleError, TrainingError
 from impasto.export import Network, export_style, load_trainable, make_spec
-from impasto.files import atomic_write
 from impasto.images import Pixels, read_image
 from impasto.journal import Journal, Step
 from impasto.muon import optimizers, set_rate
 from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
 from impasto.palette import extended
-from impasto.photos import Crops, Photo, Prefetch, find_photos
+from impasto.photos import Crops, Prefetch
 from impasto.processes import Processes, joined
+from impasto.runs import (
+    channels_last,
+    check_same_run,
+    make_folders,
+    move_average,
+    not_a_checkpoint,
+    rate_at,
+    split_photos,
+    turn_of,
+    write_checkpoint,
+    write_sheet,
+)
 from impasto.styles import StyleEntry, StyleSpec, find_style, is_name, is_number, load_file
 from impasto.targets import NARROWEST, Targets, draw, scale_to, to_tensor
 
 DEFAULT_STEPS = 8000
-HELD_OUT = 4
-"""Photos kept for the samples when no validation folder is given."""
 SAMPLE_SIDE = 384
 EXAMINED_SIDE = 256
 """Pixels of a sample, down and across, on which figures are taken."""
@@ -52,17 +60,9 @@ MOVED, BRIGHTER, NOISE = 8, 0.04, 0.015
 """Pixels by which photos move, and deviations of their brightness and noise, to see whether the painting stays."""
 HASTE = 0.5
 """Power of a style's loss over the mean of all styles' that its weight is: a style that lags gets more."""
-FREE_TO_CHANGE = frozenset(
-    {"output", "checkpoint_dir", "resume", "validation", "log_interval", "sample_interval", "checkpoint_interval"}
-    | {"tensorboard", "device", "precision", "steps", "epochs", "minutes", "photos", "about", "emphasis"}
-)
-"""Settings that may differ between the run that left a checkpoint and the one that continues it."""
-MOVABLE = frozenset({"paintings", "loss_network", "base"})
-"""Settings that are files, which may have moved since but not changed their names."""
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-NetT = TypeVar("NetT", bound=nn.Module)
 
 
 def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator[Step]:
@@ -118,7 +118,8 @@ class Run:
         self.trained: nn.Module = self.net  # in several processes, what also averages their gradients
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()  # a sample must not move batch statistics
         self.optimizers = optimizers(self.net, config.learning_rate, config.optimizer)
-        self.photos, self.validation = split_photos(config)
+        own = {*(path.absolute() for path in config.paintings), *(p.absolute() for p in config.folder.glob("*"))}
+        self.photos, self.validation = split_photos(config.photos, config.validation, own)
         spec = make_spec(self.net, entries=self.entries)
         check_crops(config, spec)
         check_shares(config, processes.count)
@@ -138,11 +139,7 @@ class Run:
         """Load what the losses and the samples need and make the folders."""
         self.targets = Targets(self.config, self.device, self.dtype, progress)
         self.samples = self.read_samples()
-        for folder in (self.config.folder, self.config.output.parent):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise TrainingError(f"{folder}: cannot make the folder ({error.strerror})") from error
+        make_folders(self.config.folder, self.config.output.parent)
         self.good = self.state()
 
     def begin(self) -> None:
@@ -179,13 +176,11 @@ class Run:
 
     def learning_rate(self) -> float:
         """Warm-up, then a cosine from the full rate to a hundredth of it."""
-        warm = min(1.0, (self.step_count + 1) / max(1, self.config.warmup_steps))
-        cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.progress))
-        return self.config.learning_rate * self.rate_scale * warm * cosine
+        return self.rate_scale * rate_at(self.config, self.step_count, self.progress)
 
     def now(self, values: Sequence[T]) -> T:
         """The one of several values, each with an equal share of the run, whose turn it is."""
-        return values[min(int(self.progress * len(values)), len(values) - 1)]
+        return turn_of(values, self.progress)
 
     def step(self, photos: Prefetch) -> Step:
         """One step of the optimiser on the next photos.
@@ -212,7 +207,7 @@ class Run:
             self.whole = False
             for optimizer in self.optimizers:
                 optimizer.step()
-            self.update_average()
+            move_average(self.average, self.net, self.config.average_decay, self.step_count)
             self.note(found["style"], styles)
             self.step_count += 1
             self.images += batch
@@ -314,14 +309,6 @@ class Run:
         for loss, style in zip(losses, styles, strict=True):
             self.style_losses[style].lerp_(loss, 1 / min(self.step_count + 2, MEMORY))
 
-    @torch.no_grad()
-    def update_average(self) -> None:
-        """Move the averaged weights towards the current ones; early steps count for more, so that it starts warm."""
-        decay = min(self.config.average_decay, (1 + self.step_count) / (10 + self.step_count))
-        old, new = list(self.average.state_dict().values()), list(self.net.state_dict().values())
-        floats = [(a, b) for a, b in zip(old, new, strict=True) if a.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
-
     def state(self) -> dict[str, Any]:
         """All that the run is: what a checkpoint holds. Crops depend on seed and step, so no random state is kept."""
         return {
@@ -368,16 +355,7 @@ class Run:
     def save(self) -> Path | None:
         """Keep the state to roll back to; the first process writes it as a checkpoint, whole or not at all."""
         self.good = self.state()
-        if not self.processes.first:
-            return None
-        data = io.BytesIO()  # PyTorch's writer hides the OSError of a full disk
-        torch.save(self.good, data)
-        try:
-            with atomic_write(self.checkpoint) as stream:
-                stream.write(data.getbuffer())
-        except OSError as error:
-            raise TrainingError(f"{self.checkpoint}: cannot write the checkpoint ({error.strerror})") from error
-        return self.checkpoint
+        return write_checkpoint(self.checkpoint, self.good) if self.processes.first else None
 
     def resume(self) -> str:
         """Continue from the checkpoint, if there is one and it is wanted; says what it did.
@@ -394,10 +372,7 @@ class Run:
         except TrainingError:
             raise
         except Exception as error:
-            raise TrainingError(
-                f"{self.checkpoint}: not a checkpoint of this program ({type(error).__name__}); "
-                "remove it or pass --no-resume to start afresh"
-            ) from error
+            raise not_a_checkpoint(self.checkpoint, error) from error
         self.good = self.state()
         return f"resumed at step {self.step_count}"
 
@@ -429,16 +404,7 @@ class Run:
             image = to_tensor(pixels).to(self.device)
             painted = [paint(self.average, image, rows[None]).clamp(0, 1) for rows in self.sample_rows()]
             columns.append(torch.cat([image, *painted], 2)[0])
-        height = max(c.shape[1] for c in columns)
-        sheet = torch.cat([nn.functional.pad(c, (0, 8, 0, height - c.shape[1]), value=1.0) for c in columns], 2)
-        path = self.config.folder / f"sample-{self.step_count:06d}.jpg"
-        picture = Image.fromarray((sheet.permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy())
-        try:
-            with atomic_write(path) as stream:
-                picture.save(stream, "JPEG", quality=92)
-        except OSError as error:
-            raise TrainingError(f"{path}: cannot write the sample ({error.strerror})") from error
-        return path
+        return write_sheet(self.config.folder / f"sample-{self.step_count:06d}.jpg", columns)
 
     @torch.no_grad()
     def examine(self) -> dict[str, dict[str, float]]:
@@ -573,41 +539,8 @@ def middle(pixels: Pixels, side: int, multiple: int) -> Pixels:
     return pixels[top : top + height, left : left + width]
 
 
-def split_photos(config: TrainConfig) -> tuple[list[Photo], list[Photo]]:
-    """Photos to train on, and those of the samples."""
-    own = {*(path.absolute() for path in config.paintings), *(p.absolute() for p in config.folder.glob("*"))}
-    photos = [photo for photo in find_photos(config.photos) if photo.path.absolute() not in own]
-    if not photos:
-        raise TrainingError(f"{config.photos}: no photos found but the paintings and this run's own pictures")
-    if config.validation is not None:
-        return photos, find_photos(config.validation)[:HELD_OUT]
-    held_out = photos[-HELD_OUT:]
-    return (photos[:-HELD_OUT] if len(photos) > 5 * HELD_OUT else photos), held_out
-
-
 def count_steps(config: TrainConfig, photos: int) -> int:
     """Steps of the whole run, unless the clock decides its length."""
     if config.epochs is None:
         return config.steps or DEFAULT_STEPS
     return max(1, math.ceil(config.epochs * photos * len(config.batch_size) / sum(config.batch_size)))
-
-
-def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
-    """Raise a TrainingError when a checkpoint was left by a run with other settings."""
-    keys = sorted((old.keys() | new.keys()) - FREE_TO_CHANGE)
-    pairs = {k: (names(old[k]), names(new[k])) if k in MOVABLE else (old.get(k), new.get(k)) for k in keys}
-    changed = [f"{k} was {before}, is {now}" for k, (before, now) in pairs.items() if before != now]
-    if changed:
-        raise TrainingError(
-            f"{path}: of a run with other settings ({'; '.join(changed)}); pass --no-resume to start afresh"
-        )
-
-
-def names(files: str | Sequence[str]) -> list[str]:
-    """Names of files, without folders and suffixes."""
-    return [Path(file).stem for file in ([files] if isinstance(files, str) else files)]
-
-
-def channels_last(net: NetT) -> NetT:
-    """Keep a network's convolution weights channels last, the layout that convolutions are fastest in."""
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

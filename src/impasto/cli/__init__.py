@@ -11,7 +11,7 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 from cyclopts.config import Toml
 
-from impasto.cli import optimize, redo, serve, styles, stylize, train, webcam  # noqa: F401 - they register theirs
+from impasto.cli import optimize, redo, serve, styles, stylize, train, upscale, webcam  # noqa: F401 - they register theirs
 from impasto.cli.app import app
 from impasto.cli.console import forget_stdout, tell
 from impasto.errors import ImpastoError
@@ -56,8 +56,8 @@ def fail(message: str, code: int) -> int:
 
 
 def config_file(tokens: Sequence[str]) -> list[Toml]:
-    """Settings of the --config file in the tokens of ``impasto train``, for cyclopts to put below the flags."""
-    if tokens[:1] != ["train"]:
+    """Settings of the --config file in the tokens of a training, for cyclopts to put below the flags."""
+    if not tokens or tokens[0] not in ("train", "train-upscaler"):
         return []
     for i, token in enumerate(tokens):
         name, equals, value = token.partition("=")

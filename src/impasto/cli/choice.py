@@ -55,8 +55,13 @@ class Choice:
             return self.styles[0]
         return [(style, read_mask(mask)) for style, mask in zip(self.styles, self.masks, strict=True)]
 
-    def recipe(self, photo: Path | None, mask: Path | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """How a picture is made, by the names of its files; of no photo yet, for `recipes.of_photo`."""
+    def recipe(
+        self, photo: Path | None, mask: Path | None, settings: Mapping[str, Any], more: Sequence[Path] = ()
+    ) -> dict[str, Any]:
+        """How a picture is made, by the names of its files; of no photo yet, for `recipes.of_photo`.
+
+        `more` are files that the settings do not name.
+        """
         from impasto.recipes import make_recipe
 
         told: dict[str, Any]
@@ -66,7 +71,7 @@ class Choice:
         else:
             told = tell(self.styles[0])
         named = {**({"photo": photo.name} if photo else {}), **told, "mask": mask.name if mask else None}
-        return make_recipe("stylize", {**named, **settings}, [*filter(None, (photo, *self.files, mask))])
+        return make_recipe("stylize", {**named, **settings}, [*filter(None, (photo, *self.files, mask)), *more])
 
 
 def files_of(style: "Style") -> list[Path]:

@@ -34,11 +34,11 @@ def redo(
     Parameters
     ----------
     picture
-        Picture that impasto stylize or optimize made.
+        Picture that impasto stylize, optimize or upscale made.
     output
         Picture to write.
     files
-        Folders where the photo, paintings and styles of the recipe are, beside the picture's own folder and this one.
+        Folders where what the recipe names is (photo, paintings, styles), beside the picture's own folder and this one.
     quality
         Of JPEG, WebP or AVIF, 1 to 100.
     resume
@@ -49,17 +49,21 @@ def redo(
     from impasto.paintings import engines_folder
     from impasto.recipes import find_files, read_recipe, with_recipe
     from impasto.styles import zoo
+    from impasto.upscalers import upscalers_folder
 
     check_picture_target("--output", output, picture)
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
     recipe = read_recipe(picture)
-    found = find_files(recipe, [*files, picture.parent, Path(), zoo(), engines_folder()])
+    found = find_files(recipe, [*files, picture.parent, Path(), zoo(), engines_folder(), upscalers_folder()])
     check_picture_target("--output", output, *found.values())
     if (made := recipe.get("impasto")) != impasto.__version__:
         tell(f"made by version {made}, this is {impasto.__version__}: the picture may differ")
-    if recipe["engine"] == "stylize":
-        painted = stylize_again(recipe["settings"], found, deep=output.suffix.lower() in DEEP)
+    if recipe["engine"] != "optimize":
+        if recipe["engine"] == "stylize":
+            painted = stylize_again(recipe["settings"], found, deep=output.suffix.lower() in DEEP)
+        else:
+            painted = upscale_again(recipe["settings"], found)
         write_image(output, replace(painted, exif=with_recipe(painted.exif, recipe)), quality=quality)
         print(printable(str(output)))
         return 0
@@ -68,7 +72,7 @@ def redo(
         from impasto.optimize import changed_networks, config_of, optimize
     keep_memory()
     if quality is not None:
-        raise ValueError("quality is for pictures that impasto stylize made")
+        raise ValueError("quality is for pictures that impasto stylize or upscale made")
     config = config_of(recipe, found, output, resume=resume)
     if changed := changed_networks(recipe, config):
         tell(f"made with other weights of {', '.join(changed)}: the picture may differ")
@@ -89,7 +93,24 @@ def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path], *, dee
             style = [(found(region, files), read_mask(files[region["mask"]])) for region in regions]
         else:
             style = found(rest, files)
+        scale = rest.pop("upscale", None)
         options = rest | {"mask": read_mask(files[mask]) if mask is not None else None}
-        return impasto.stylize(read_picture(photo, deep=deep), style, **options)
+        painted = impasto.stylize(read_picture(photo, deep=deep and not scale), style, **options)
+        if not scale:
+            return painted
+        return impasto.upscale(painted, scale, device=options["device"], precision=options["precision"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the recipe is not one of this program's ({error})") from error
+
+
+def upscale_again(settings: Mapping[str, Any], files: Mapping[str, Path]) -> "Picture":
+    """Picture that ``impasto upscale`` made with these settings; raises ValueError where they are none."""
+    from impasto.images import read_picture
+
+    rest = dict(settings)
+    try:
+        photo, names = files[rest.pop("photo")], rest.pop("upscalers")
+        one = files[names[0]] if len(names) == 1 else None  # several are the built-in ones
+        return impasto.upscale(read_picture(photo), rest.pop("scale"), upscaler=one, **rest)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the recipe is not one of this program's ({error})") from error

@@ -21,6 +21,7 @@ from impasto.cli.outputs import plan as plan_jobs
 from impasto.config import BatchConfig, ClipConfig
 from impasto.errors import ImpastoError
 from impasto.memory import Gigabytes
+from impasto.upscaler_config import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,7 @@ def stylize(
     colors: Colors = "style",
     mask: Path | None = None,
     max_side: int | None = None,
+    upscale: Scale | None = None,
     quality: int | None = None,
     engine: Engine | None = None,
     device: Device = "auto",
@@ -81,6 +83,8 @@ def stylize(
         Picture that is white where the photo is painted and black where it is kept.
     max_side
         Reduce a larger photo to this many pixels on its long side.
+    upscale
+        Enlarge the painting of a photo, 2, 4 or 8 times as wide and high: strokes stay sharp, and become as large.
     quality
         Of JPEG, WebP, AVIF or a video, 1 to 100.
     engine
@@ -110,6 +114,7 @@ def stylize(
     from impasto.recipes import with_recipe
     from impasto.sources import is_clip
     from impasto.stylize import check, check_stroke, limit_of, plans_of
+    from impasto.upscalers import upscalers_for
 
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
@@ -122,6 +127,10 @@ def stylize(
     if is_batch(inputs, output, batch):
         if plan or limit.given:
             raise ValueError("--memory, --tile and --plan are for photos that are named, not for folders")
+        if upscale:
+            raise ValueError(
+                "upscale is for photographs that are named; enlarge a folder's paintings by impasto upscale"
+            )
         told = settings | {"device": device, "precision": precision}
         return paint_batch(inputs, output, choice, mask, told, quality, batch, clip, resume=resume, as_json=json)
     jobs = plan_jobs([Path(text) for text in inputs], Path(output) if output else None, choice.name, json=json)
@@ -130,32 +139,35 @@ def stylize(
     for job in jobs:
         if job.source in clips:
             check_target(job.target, clip, quality)
+            if upscale:
+                raise ValueError(f"upscale is for photographs; {job.source} is a video")
+    enlargers = upscalers_for(upscale) if upscale else []
     soft_mask = read_mask(mask) if mask is not None else None
     runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
     options, paint = settings | {"mask": soft_mask}, choice.paint
-    settings |= {"device": device, "precision": precision}
+    where: dict[str, Any] = {"device": device, "precision": precision}
+    settings |= where | ({"upscale": upscale} if upscale else {})
     failures = 0
     for job in jobs:
         start = time.perf_counter()
         try:
             if job.source in clips:
-                given = options | {"device": device, "precision": precision}
-                given |= {"quality": quality, "resume": resume}
+                given = options | where | {"quality": quality, "resume": resume}
                 if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
-            picture = read_source(job.source, deep=job.target.suffix.lower() in DEEP)
+            picture = read_source(job.source, deep=not upscale and job.target.suffix.lower() in DEEP)
             asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
             plans = plans_of(picture, choice.styles, **asked, limit=limit, timed=plan)
             if plan:
                 tell_plan(job.source, plans, as_json=json)
                 continue
             settings["tile"] = min(made.side for made in plans)
-            how = options | {"device": device, "precision": precision, "tile": settings["tile"]}
-            painted = impasto.stylize(picture, paint, **how)
+            painted = impasto.stylize(picture, paint, **where, **options, tile=settings["tile"])
             del picture  # whose memory the encoder can have
+            painted = impasto.upscale(painted, upscale, **where) if upscale else painted
             if job.source.is_file() and not (mask and mask.name == job.source.name):  # what has a name to be found by
-                recipe = choice.recipe(job.source, mask, settings)
+                recipe = choice.recipe(job.source, mask, settings, [Path(one.source) for one in enlargers])
                 painted = replace(painted, exif=with_recipe(painted.exif, recipe))
             write_target(job.target, painted, quality)
         except ImpastoError as error:
@@ -224,9 +236,10 @@ def write_target(target: Path, picture: "Picture", quality: int | None) -> None:
 
 
 def report(result: dict[str, Any], *, as_json: bool) -> None:
-    """Say what was written; nothing when the picture itself went to standard output."""
+    """Say what was written, and by which style or scale; nothing when the picture itself went to standard output."""
     if as_json:
         print(json.dumps(result), flush=True)
     elif result["output"] != str(STREAM):
         size = f"{result['width']} x {result['height']}"
-        print(printable(f"{result['output']}  {size}  {result['style']}  {result['seconds']:.2f} s"), flush=True)
+        told = result.get("style") or result["scale"]
+        print(printable(f"{result['output']}  {size}  {told}  {result['seconds']:.2f} s"), flush=True)
