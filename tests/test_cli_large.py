@@ -11,7 +11,7 @@ import pytest
 from impasto import Picture, cli, large
 from impasto.config import OptimizeConfig
 from impasto.images import read_picture, write_image
-from impasto.memory import Gigabytes, container_memory, free_memory, resident_memory
+from impasto.memory import Gigabytes
 from impasto.recipes import read_recipe
 
 Pixels = npt.NDArray[np.uint8]
@@ -48,12 +48,6 @@ def test_optimize_takes_the_same_word() -> None:
     assert config.memory == pytest.approx(0.8)
 
 
-def test_the_system_is_asked() -> None:
-    assert 1e7 < resident_memory() < 1e12
-    assert 0 < free_memory() < 1e15
-    assert all(left < 1e19 for left in container_memory())
-
-
 def test_a_plan_says_and_does_nothing(palette: Path, noise: Noise, capsys: pytest.CaptureFixture[str]) -> None:
     write_image("photo.png", noise(300, 420))
     assert call("stylize", "photo.png", "--style", f"{palette}:one", "--tile", "1", "--plan") == 0
@@ -85,6 +79,13 @@ def test_too_little_memory_is_told(palette: Path, noise: Noise, capsys: pytest.C
     assert told.count("\n") == 1
     assert "a picture of 420 x 300 needs some" in told
     assert "may be used; allow more --memory" in told
+
+
+def test_a_network_without_normalisation_is_painted_by_tiles(invert: Path, noise: Noise) -> None:
+    write_image("photo.png", noise(300, 420))
+    for how in (("--tile", "100"), ("--memory", "8GB")):
+        assert call("stylize", "photo.png", "--style", invert, "--precision", "float32", *how, "-o", "a.png") == 0
+        np.testing.assert_array_equal(read_picture("a.png").pixels, 255 - read_picture("photo.png").pixels)
 
 
 def test_memory_that_is_none_is_a_mistake_in_the_call(capsys: pytest.CaptureFixture[str]) -> None:

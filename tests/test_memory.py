@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from impasto.memory import free_memory, resident_memory, total_memory
+from impasto import memory
+from impasto.memory import container_memory, free_memory, resident_memory, total_memory
 
 FAULTS = """
 import resource, sys
@@ -37,3 +39,12 @@ def test_memory_that_is_kept_is_not_cleared_again() -> None:
 def test_memory_is_told() -> None:
     assert 1e7 < resident_memory() < total_memory()
     assert 1e6 < free_memory() <= total_memory()
+
+
+def test_a_container_s_limit_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("most", "3e9"), ("used", "1e9"), ("none", "max")):
+        (tmp_path / name).write_text(text)
+    groups = ((tmp_path, "most", "used"), (tmp_path, "none", "used"), (tmp_path, "missing", "used"))
+    monkeypatch.setattr(memory, "CONTROL_GROUPS", groups)
+    assert container_memory() == [2e9]
+    assert free_memory() <= 2e9

@@ -423,15 +423,6 @@ def test_weights_are_not_counted_by_the_pixel(painter: Painter, monkeypatch: pyt
     assert held[0] < 1.5 * held[1]  # what is not by the pixel is Gram matrices
 
 
-def test_a_container_s_limit_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in (("most", "3e9"), ("used", "1e9"), ("none", "max")):
-        (tmp_path / name).write_text(text)
-    groups = ((tmp_path, "most", "used"), (tmp_path, "none", "used"), (tmp_path, "missing", "used"))
-    monkeypatch.setattr(plan, "CONTROL_GROUPS", groups)
-    assert plan.free_memory("cpu") == pytest.approx(min(2.0, plan.free_memory("cpu")))
-    assert plan.container_memory() == [2e9]
-
-
 def test_the_plan_is_told_before_anything_is_done(painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(easel, "resident", lambda _: 5e8)  # the suite's own process may be a large one
     told: list[Plan] = []

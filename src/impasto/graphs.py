@@ -205,7 +205,7 @@ def needs_of(data: bytes, source: str) -> Needs:
     whole = {value.get_node().get_friendly_name() for value in statistics_in(model, source)}
     reach, stride = reach_of(model, whole, source)
     fixed = load_model(data, source).model
-    side = 2 * SIDE * math.ceil(reach / SIDE)
+    side = 2 * SIDE * max(1, math.ceil(reach / SIDE))
     fixed.reshape({port: [1, 3, side, side] for port in fixed.inputs if "image" in port.get_names()})
     return Needs(reach, stride, most_held(fixed) / side**2)
 

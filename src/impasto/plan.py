@@ -1,17 +1,16 @@
 """What painting a picture by optimisation will do and take, planned for the memory there is."""
 
-import contextlib
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from impasto import memory
 from impasto.config import OptimizeConfig
 from impasto.devices import pick_device
 from impasto.errors import OptimizationError
+from impasto.memory import resident_memory
 from impasto.objective import margin
 from impasto.tiles import GRID, tiles
 
@@ -20,11 +19,6 @@ HISTORY = 10
 AGAIN = 4 / 3
 """Cost of a tile, which is looked at twice, over that of a whole picture; backwards takes two of four parts."""
 SMALLEST_TILE = 512
-CONTROL_GROUPS = (
-    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
-    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
-)
-"""Where Linux tells a container's limit and use of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,30 +95,12 @@ def make_plan(
 
 def resident(device: torch.device) -> float:
     """Bytes that are in use on a device before any picture."""
-    if device.type == "cuda":
-        return float(torch.cuda.memory_allocated(device))
-    path = Path("/proc/self/statm")
-    return float(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else 4e8
+    return float(torch.cuda.memory_allocated(device)) if device.type == "cuda" else resident_memory()
 
 
 def free_memory(device: str) -> float:
     """Gigabytes that programs may still use on a device, where the system tells; else 4."""
-    if device == "cuda":
-        return float(torch.cuda.mem_get_info()[0]) / 1e9
-    path = Path("/proc/meminfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    kilobytes = next((float(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 4e6)
-    return min(kilobytes / 1e6, *(left / 1e9 for left in container_memory()), math.inf)
-
-
-def container_memory() -> list[float]:
-    """Bytes that the container's limits leave, by both versions of Linux's control groups; none without a limit."""
-    found = []
-    for folder, limit, used in CONTROL_GROUPS:
-        with contextlib.suppress(OSError, ValueError):  # there is no such file, or it says max
-            most = float((folder / limit).read_text())
-            found.append(most - float((folder / used).read_text()))
-    return found
+    return (torch.cuda.mem_get_info()[0] if device == "cuda" else memory.free_memory()) / 1e9
 
 
 def canvas(size: Sequence[int]) -> tuple[int, int]:
