@@ -479,8 +479,9 @@ def _encode_tiff_16(picture: Picture) -> bytes:
     if picture.exif:
         tags.load(picture.exif)
     directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    directory.update(dict(tags))
-    directory.update({tag: dict(tags.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD) if tags.get_ifd(tag)})
+    own = {tag: dict(tags.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD)}
+    directory.update({tag: value for tag, value in dict(tags).items() if tag not in own})  # whose values are offsets
+    directory.update({tag: values for tag, values in own.items() if values})
     count = values.shape[2]
     directory.update({256: width, 257: height, 258: (16,) * count, 259: 1, 262: 2, 273: 0, 277: count, 278: height})
     directory.update({279: len(data), 284: 1, 34675: srgb_profile()})
