@@ -140,7 +140,7 @@ def test_strokes_keep_their_meaning(palette: Path, stroke: float, strength: floa
     how = {"stroke": stroke, "strength": strength, "precision": "float32"}
     name = f"{palette}:two"
     whole, tiled = stylize(photo, name, tile=WHOLE, **how), stylize(photo, name, tile=1, **how)  # type: ignore[arg-type]
-    assert decibels(whole, tiled) > 45  # Pillow resizes large pictures in two steps, tiles in one
+    assert decibels(whole, tiled) > 40  # Pillow resizes large pictures in two steps, tiles in one
     assert distance(whole[5:-5, 5:-5], tiled[5:-5, 5:-5]) < 12
 
 
@@ -223,7 +223,7 @@ def test_a_picture_goes_whole_where_it_fits(palette: Path, monkeypatch: pytest.M
     assert free.tiled
     assert free.gigabytes < 1.21
     assert plan_of(style, (8400, 12000), memory=64e9).tiles == 1
-    tight = plan_of(style, (8400, 12000), memory=9e8)
+    tight = plan_of(style, (8400, 12000), memory=7e8)
     assert tight.tiled
     assert tight.gigabytes <= 0.9
     assert tight.side < free.side or tight.sample < free.sample
@@ -243,7 +243,7 @@ def test_deep_pictures_need_more(palette: Path, monkeypatch: pytest.MonkeyPatch)
     style = load_style(f"{palette}:one")
     monkeypatch.setattr(large, "resident_memory", lambda: 2e8)
     runtime = style.runtime("cpu", "float32")
-    limit = Limit(memory=9e8)
+    limit = Limit(memory=6e8)
     one, two = (make_plan((6000, 8000), (6000, 8000), style, runtime, limit, depth) for depth in (1, 2))
     assert two.side < one.side
 
