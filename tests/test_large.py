@@ -141,7 +141,7 @@ def test_strokes_keep_their_meaning(palette: Path, stroke: float, strength: floa
     name = f"{palette}:two"
     whole, tiled = stylize(photo, name, tile=WHOLE, **how), stylize(photo, name, tile=1, **how)  # type: ignore[arg-type]
     assert decibels(whole, tiled) > 40  # Pillow resizes large pictures in two steps, tiles in one
-    assert distance(whole[5:-5, 5:-5], tiled[5:-5, 5:-5]) < 12
+    assert distance(whole[5:-5, 5:-5], tiled[5:-5, 5:-5]) < (30 if stroke < 0.4 else 12)
 
 
 @pytest.mark.parametrize("colors", ["luma", "match", "histogram"])
