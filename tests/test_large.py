@@ -140,8 +140,8 @@ def test_strokes_keep_their_meaning(palette: Path, stroke: float, strength: floa
     how = {"stroke": stroke, "strength": strength, "precision": "float32"}
     name = f"{palette}:two"
     whole, tiled = stylize(photo, name, tile=WHOLE, **how), stylize(photo, name, tile=1, **how)  # type: ignore[arg-type]
-    assert decibels(whole, tiled) > 40  # Pillow resizes large pictures in two steps, tiles in one
-    assert distance(whole[5:-5, 5:-5], tiled[5:-5, 5:-5]) < (30 if stroke < 0.4 else 12)
+    assert decibels(whole, tiled) > 45  # Pillow resizes large pictures in two steps, tiles in one
+    assert distance(whole[5:-5, 5:-5], tiled[5:-5, 5:-5]) < 12
 
 
 @pytest.mark.parametrize("colors", ["luma", "match", "histogram"])
@@ -225,7 +225,7 @@ def test_a_picture_goes_whole_where_it_fits(palette: Path, monkeypatch: pytest.M
     assert plan_of(style, (8400, 12000), memory=64e9).tiles == 1
     tight = plan_of(style, (8400, 12000), memory=7e8)
     assert tight.tiled
-    assert tight.gigabytes <= 0.9
+    assert tight.gigabytes <= 0.7
     assert tight.side < free.side or tight.sample < free.sample
     assert plan_of(style, (8400, 12000), memory=9e8, tile=20_000).tiles == 1
 

@@ -40,7 +40,7 @@ FREE_SHARE = 0.25
 """Of the memory that is free, which may be taken unless it is said how much."""
 ALWAYS_WHOLE = 2_000_000
 """Pixels of a picture that is not painted by tiles unless memory or tiles are asked for."""
-SAMPLE, SAMPLE_TILES = (1_000_000, 8_000_000), 2
+SAMPLE, SAMPLE_TILES = (2_000_000, 8_000_000), 2
 """Pixels of the crops that are measured, at least and at most, and in tiles."""
 SMALLEST, LARGEST = 128, 2048
 """Sides in pixels of a tile's core that is worth its margins, and of a window beyond which nothing is won."""
