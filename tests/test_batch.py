@@ -134,7 +134,7 @@ def test_pictures_carry_their_recipe(photos: dict[str, Pixels], invert: Path, he
     paint(invert, recipe=recipe)
     assert here
     found = read_recipe(Path("out/sub/a-invert.png"))
-    whole = make_recipe("stylize", {"photo": "a.png", **about}, [Path("photos/sub/a.png"), invert])
+    whole = make_recipe("stylize", {"photo": "a.png", **about, "tile": None}, [Path("photos/sub/a.png"), invert])
     assert found == whole
     Path("out/a-invert.png").unlink()
     paint(invert, recipe=recipe | {"files": {"a.png": "another", **recipe["files"]}})

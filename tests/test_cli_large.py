@@ -48,7 +48,10 @@ def test_optimize_takes_the_same_word() -> None:
     assert config.memory == pytest.approx(0.8)
 
 
-def test_a_plan_says_and_does_nothing(palette: Path, noise: Noise, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_says_and_does_nothing(
+    palette: Path, noise: Noise, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(large, "resident_memory", lambda: 2e8)  # this process has what other tests have left
     write_image("photo.png", noise(300, 420))
     assert call("stylize", "photo.png", "--style", f"{palette}:one", "--tile", "1", "--plan") == 0
     out = capsys.readouterr().out
@@ -69,7 +72,7 @@ def test_tiles_are_in_the_recipe(palette: Path, noise: Noise) -> None:
     assert call("redo", "a.png", "-o", "b.png", "--files", palette.parent) == 0
     np.testing.assert_array_equal(read_picture("a.png").pixels, read_picture("b.png").pixels)
     assert call("stylize", "photo.png", "--style", f"{palette}:one", "-o", "c.png") == 0
-    assert read_recipe(Path("c.png"))["settings"]["tile"] == 420
+    assert read_recipe(Path("c.png"))["settings"]["tile"] is None  # every machine paints so small a picture whole
 
 
 def test_too_little_memory_is_told(palette: Path, noise: Noise, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +126,7 @@ def test_free_memory_decides(palette: Path, noise: Noise, monkeypatch: pytest.Mo
     monkeypatch.setattr(large, "ALWAYS_WHOLE", 1000)
     monkeypatch.setattr(large, "COMPILED", 0.0)
     monkeypatch.setattr(large, "SAMPLE", (50_000, 100_000))
-    monkeypatch.setattr(large, "free_memory", lambda: 4 * 0.018e9)
+    monkeypatch.setattr(large, "free_memory", lambda: 4 * 0.014e9)
     how = ("--style", f"{palette}:one", "--precision", "float32")  # bfloat16 takes half of it
     assert call("stylize", "photo.png", *how, "-o", "a.png") == 0
     assert 100 < read_recipe(Path("a.png"))["settings"]["tile"] < 620

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -89,7 +88,7 @@ def browser(playwright: Playwright, browsers: list[Browser]) -> Iterator[Browser
 
 def kill_browser() -> None:
     """Say where this process waits, and kill its browser: what waits for it raises then."""
-    faulthandler.dump_traceback(file=sys.__stderr__)
+    faulthandler.dump_traceback()
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             if MARK.encode() in entry.read_bytes().split(b"\0"):
@@ -133,7 +132,13 @@ def open_page(request: pytest.FixtureRequest, browser: Browser, server: Server) 
             viewport={"width": width, "height": height},
             is_mobile=is_phone,
             has_touch=is_phone,
-            **{"color_scheme": "dark", "accept_downloads": False, "locale": "en-GB", "reduced_motion": "reduce", **options},
+            **{
+                "color_scheme": "dark",
+                "accept_downloads": False,
+                "locale": "en-GB",
+                "reduced_motion": "reduce",
+                **options,
+            },
         )
         contexts.append(context)
         context.set_default_timeout(60_000)

@@ -43,6 +43,8 @@ DEFAULT_MAX_PIXELS = 160_000_000
 DEFAULT_MAX_SIDE = 65_535
 """The longest side that a JPEG header can state."""
 
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")
+"""Of files that keep the 16 bits of a photo."""
 READ_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif")
 )

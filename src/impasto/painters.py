@@ -28,12 +28,13 @@ from typing import TYPE_CHECKING, Any, Final
 from impasto import errors, storage
 from impasto.config import ClipConfig, to_json
 from impasto.errors import DeviceError, ImpastoError
-from impasto.images import image_size, read_picture, write_image
+from impasto.images import DEEP_SUFFIXES, image_size, read_picture, write_image
+from impasto.large import Limit
 from impasto.memory import keep_memory
 from impasto.recipes import hash_of, of_photo, with_recipe
 from impasto.runtimes import share_processors
 from impasto.styles import Style, chosen
-from impasto.stylize import stylize
+from impasto.stylize import plans_of, side_of, stylize
 
 if TYPE_CHECKING:
     from impasto.images import Picture
@@ -43,6 +44,8 @@ NO_FAULT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.
 """What a system refuses when it writes that is not the fault of one picture."""
 DECODED_BYTES, PAINTED_BYTES, PALETTE_BYTES = 10, 350, 100
 """Memory that a pixel takes: of a photo that is read, and of one that a full network or a palette paints in float32."""
+PLANNED: Final = ("strength", "stroke", "max_side", "device", "precision")
+"""Of what `Work.options` holds, what `plans_of` takes."""
 END_S: Final = 10.0
 """Within which a process that has nothing to do ends."""
 
@@ -185,8 +188,11 @@ def paint_photo(work: Work, job: Job, memory: float | None) -> Outcome:
         return Outcome(status="unchanged", sha256=value)
     if memory is not None and work.needs(*size) > memory:
         return Outcome(status="large", sha256=value)
-    picture = stylize(read_picture(source), work.style, **work.options)
-    recipe = work.recipe and of_photo(work.recipe, PurePosixPath(job.source).name, value)
+    picture = read_picture(source, deep=PurePosixPath(job.target).suffix.lower() in DEEP_SUFFIXES)
+    how = {key: work.options[key] for key in PLANNED}
+    tile = side_of(plans_of(picture, [style for style, _ in work.regions], **how, limit=Limit(), timed=False))
+    picture = stylize(picture, work.style, **work.options, tile=tile)
+    recipe = work.recipe and of_photo(work.recipe, PurePosixPath(job.source).name, value, tile=tile)
     if recipe:
         picture = replace(picture, exif=with_recipe(picture.exif, recipe))
     written = write_painting(job.target, picture, work.quality)

@@ -37,12 +37,15 @@ def make_recipe(engine: str, settings: Mapping[str, Any], files: Iterable[Path],
     return {"impasto": impasto.__version__, "engine": engine, "settings": dict(settings), "files": hashes, **more}
 
 
-def of_photo(recipe: Mapping[str, Any], name: str, value: str) -> dict[str, Any] | None:
-    """Recipe of one photo by its name and hash, from one without; None where another file of it has that name."""
+def of_photo(recipe: Mapping[str, Any], name: str, value: str, **settings: Any) -> dict[str, Any] | None:
+    """Recipe of one photo by its name and hash, from one without, with what was found to be best for it.
+
+    None where another file of it has that name.
+    """
     if recipe["files"].get(name, value) != value:
         return None
     files = {name: value, **recipe["files"]}
-    return {**recipe, "settings": {"photo": name, **recipe["settings"]}, "files": files}
+    return {**recipe, "settings": {"photo": name, **recipe["settings"], **settings}, "files": files}
 
 
 def hash_of(path: Path) -> str:

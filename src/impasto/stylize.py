@@ -13,7 +13,7 @@ from PIL import Image
 from impasto.colors import COLORS, blend, keep_colors
 from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
-from impasto.large import Limit, Plan, Tiler, foretold, make_plan
+from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import Style, StyleSpec, chosen, load_style, paintings_in
 from impasto.views import strips
@@ -233,6 +233,13 @@ def plans_of(
         seconds = foretold(photo, style, runtime, rows, plan) if timed else 0.0
         made.append(dataclasses.replace(plan, seconds=seconds))
     return made
+
+
+def side_of(plans: Sequence[Plan]) -> int | None:
+    """Side of the tiles by which every machine paints as these plans do; None where they paint whole what all do."""
+    if all(not plan.tiled and math.prod(plan.size) <= ALWAYS_WHOLE for plan in plans):
+        return None
+    return min(plan.side for plan in plans)
 
 
 def asked(style: Style, strength: float, stroke: float | None, size: tuple[int, int]) -> tuple[Any, ...]:

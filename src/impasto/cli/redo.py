@@ -12,7 +12,6 @@ from impasto.cli.app import app, needs_extra
 from impasto.cli.console import follow, printable, tell
 from impasto.cli.optimize import lines, tell_plan
 from impasto.cli.outputs import check_picture_target
-from impasto.cli.stylize import DEEP
 
 if TYPE_CHECKING:
     from impasto.images import Picture
@@ -45,7 +44,7 @@ def redo(
         Continue from the state that an interrupted run left beside the output; otherwise start afresh.
 
     """
-    from impasto.images import write_image
+    from impasto.images import DEEP_SUFFIXES, write_image
     from impasto.paintings import engines_folder
     from impasto.recipes import find_files, read_recipe, with_recipe
     from impasto.styles import zoo
@@ -61,7 +60,7 @@ def redo(
         tell(f"made by version {made}, this is {impasto.__version__}: the picture may differ")
     if recipe["engine"] != "optimize":
         if recipe["engine"] == "stylize":
-            painted = stylize_again(recipe["settings"], found, deep=output.suffix.lower() in DEEP)
+            painted = stylize_again(recipe["settings"], found, deep=output.suffix.lower() in DEEP_SUFFIXES)
         else:
             painted = upscale_again(recipe["settings"], found)
         write_image(output, replace(painted, exif=with_recipe(painted.exif, recipe)), quality=quality)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 Colors = Literal["style", "luma", "match", "histogram"]
 AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
-DEEP = (".png", ".tif", ".tiff")
-"""Suffixes of outputs that keep the 16 bits of a photo."""
 
 
 @app.command(usage="Usage: impasto stylize INPUT... --style STYLE [OPTIONS]")
@@ -110,10 +108,10 @@ def stylize(
         What folders ask for beyond a photo.
 
     """
-    from impasto.images import read_mask
+    from impasto.images import DEEP_SUFFIXES, read_mask
     from impasto.recipes import with_recipe
     from impasto.sources import is_clip
-    from impasto.stylize import check, check_stroke, limit_of, plans_of
+    from impasto.stylize import check, check_stroke, limit_of, plans_of, side_of
     from impasto.upscalers import upscalers_for
 
     if quality is not None and not 1 <= quality <= 100:
@@ -156,13 +154,13 @@ def stylize(
                 if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
-            picture = read_source(job.source, deep=not upscale and job.target.suffix.lower() in DEEP)
+            picture = read_source(job.source, deep=not upscale and job.target.suffix.lower() in DEEP_SUFFIXES)
             asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
             plans = plans_of(picture, choice.styles, **asked, limit=limit, timed=plan)
             if plan:
                 tell_plan(job.source, plans, as_json=json)
                 continue
-            settings["tile"] = min(made.side for made in plans)
+            settings["tile"] = side_of(plans)
             painted = impasto.stylize(picture, paint, **where, **options, tile=settings["tile"])
             del picture  # whose memory the encoder can have
             painted = impasto.upscale(painted, upscale, **where) if upscale else painted
