@@ -21,7 +21,7 @@ from impasto.config import OptimizeConfig
 from impasto.engines import Frozen
 from impasto.export import load_network
 from impasto.images import fit, read_image, to_network, write_image
-from impasto.networks.engines import AdaINNet, HourglassNet, WCTNet, layer
+from impasto.networks.engines import DEEPEST, AdaINNet, HourglassNet, WCTNet, layer
 from impasto.optimize import optimize
 from impasto.paintings import available, engine_file, measure
 from impasto.sheets import draw
@@ -203,7 +203,8 @@ def undone(frozen: nn.Module, image: Tensor) -> dict[str, Tensor]:
         through = [
             net.decoders[str(level)](net.encoders[str(level)](y, [layer(level)])[layer(level)]) for y in (image, x)
         ]
-        made[f" {level}"], x = through[0].clamp(0, 1), through[1].clamp(0, 1)
+        made[f" {level}"] = through[0].clamp(0, 1)
+        x = x if level == DEEPEST else through[1].clamp(0, 1)  # of the deepest what it loses is added again
     return made | {" all": x}
 
 
