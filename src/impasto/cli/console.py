@@ -94,15 +94,18 @@ def show_settings(settings: Any) -> None:
         print(f"{name} = {json.dumps(value)}", flush=True)
 
 
-def show_step(step: "TrainingStep", losses: str, log_interval: int) -> None:
-    """Print what is out of the ordinary in a training step and, where one is due, the line of its `losses`."""
+def show_step(step: "TrainingStep", losses: str, log_interval: int, *, names: int) -> None:
+    """Print what is out of the ordinary in a training step and, where one is due, the line of its `losses`.
+
+    `names` is how many letters the names of its figures have room for.
+    """
     if step.event:
         print(step.event, flush=True)
     if step.sample:
         print(printable(f"sample {step.sample}"), flush=True)
     for name, figures in (step.figures or {}).items():
         told = "  ".join(f"{what} {value:.4f}" for what, value in figures.items())
-        print(printable(f"  {name:16}  {told}"), flush=True)
+        print(printable(f"  {name:{names}}  {told}"), flush=True)
     if step.step % log_interval == 0 or step.progress >= 1:
         print(
             f"{step.progress:6.1%}  step {step.step}  loss {step.loss:.4f}  {losses}  "

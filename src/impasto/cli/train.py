@@ -48,7 +48,7 @@ def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path
 
 def show(step: "Step", settings: TrainConfig) -> None:
     """Print a training step that is due for the log, or out of the ordinary."""
-    show_step(step, f"content {step.content:.4f}  style {step.style:.5f}", settings.log_interval)
+    show_step(step, f"content {step.content:.4f}  style {step.style:.5f}", settings.log_interval, names=16)
 
 
 @app.command

@@ -134,4 +134,4 @@ def train_upscaler(settings: Annotated[UpscalerConfig, Parameter(name="*")], *, 
 def show(step: "UpscalerStep", settings: UpscalerConfig) -> None:
     """Print a training step that is due for the log, or out of the ordinary."""
     losses = f"features {step.features:.4f}  pixels {step.pixels:.5f}  small {step.small:.5f}"
-    show_step(step, losses, settings.log_interval)
+    show_step(step, losses, settings.log_interval, names=10)
