@@ -91,6 +91,10 @@ const stage = new Stage($("stage"), {
     change();
   },
   onZoom: (zoom) => ($("zoom-fit").textContent = `${Math.round(100 * zoom)}%`),
+  onBrush: ({ at }) => {
+    sliders.show();
+    tell(say("brush_at", { x: Math.round(100 * at.x), y: Math.round(100 * at.y), size: stage.mask.size }));
+  },
 });
 
 // What the browser cannot show (HEIC, TIFF), the server turns into what it can.
@@ -180,12 +184,22 @@ function selectTab(name, changes = true) {
   const isStudio = name === "studio";
   $("sliders").hidden = $("save").hidden = isStudio; // a job has its own way to be saved
   if (jobIsShown && !isStudio) change();
-  stage.brushing = name === "mask";
-  $("stage").classList.toggle("brush", stage.brushing);
-  stage.draw();
+  setBrushing(name === "mask");
   const was = state.tab;
   if (name === "style" || name === "blend") state.tab = name;
   if (changes && was !== state.tab) change();
+}
+
+// While it is brushed, the picture is something to work on, with keys too.
+function setBrushing(on) {
+  stage.brushing = on;
+  $("stage").classList.toggle("brush", on);
+  $("canvas").setAttribute("role", on ? "application" : "img");
+  for (const [name, value] of [["tabindex", 0], ["aria-describedby", "mask-keys"]]) {
+    if (on) $("canvas").setAttribute(name, value);
+    else $("canvas").removeAttribute(name);
+  }
+  stage.draw();
 }
 
 // -------------------------------------------------------------------------------------------------------- download

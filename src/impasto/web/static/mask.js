@@ -52,7 +52,7 @@ export class Mask {
     context.filter = "blur(2px)";
     context.beginPath();
     context.moveTo(from.x * width, from.y * height);
-    context.lineTo(to.x * width, to.y * height);
+    context.lineTo(to.x * width + 0.01, to.y * height); // a line of no length would leave no dot
     context.stroke();
   }
 

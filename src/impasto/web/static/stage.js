@@ -1,19 +1,21 @@
 // The picture: photo and painting on a canvas, with a slider between them, zoom, and a brush for the mask.
 
+import { Brush } from "/static/brush.js";
 import { Mask } from "/static/mask.js";
 
 const LARGEST = 16;
 
 export class Stage {
-  constructor(element, { onMask, onZoom }) {
+  constructor(element, { onMask, onZoom, onBrush }) {
     this.element = element;
     this.canvas = element.querySelector("canvas");
     this.handle = element.querySelector("#split");
     this.tag = element.querySelector("#tag-before");
     this.context = this.canvas.getContext("2d");
-    Object.assign(this, { onMask, onZoom });
+    Object.assign(this, { onMask, onZoom, onBrush });
     this.photo = this.painting = this.live = null;
     this.mask = new Mask();
+    this.brush = new Brush(this);
     this.split = 0.5;
     this.comparing = this.brushing = false;
     this.pointers = new Map();
@@ -109,6 +111,14 @@ export class Stage {
     this.draw();
   }
 
+  // Bring a point of the picture, in shares of it, into view.
+  reveal({ x, y }) {
+    const { box, room } = this;
+    const missing = (at, start, length) => Math.min(start + length, Math.max(start, at)) - at;
+    const right = missing(box.left + x * box.width, room.left, room.width);
+    this.pan(right, missing(box.top + y * box.height, room.top, room.height));
+  }
+
   // ----------------------------------------------------------------------------------------------------- drawing
 
   draw() {
@@ -153,6 +163,7 @@ export class Stage {
       show(this.mask.tint);
       context.globalAlpha = 1;
     }
+    if (this.brushing) this.brush.draw(context, box);
   }
 
   get splitAt() {
