@@ -7,7 +7,6 @@ in a circle, links to nowhere. The whole command paints it; it is to finish, and
 
 import argparse
 import io
-import itertools
 import json
 import os
 import re
@@ -30,8 +29,8 @@ from impasto.images import READ_SUFFIXES
 from impasto.manifest import NAME
 
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16", "I;16B")
-COMPRESSIONS = [{"compression": f"tiff_{name}"} for name in ("lzw", "jpeg", "adobe_deflate", "ccitt")]
-COMPRESSIONS += [{"compression": name} for name in ("raw", "group3", "group4", "packbits", "zstd", "webp", "lzma")]
+COMPRESSIONS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "zstd", "lzma")
+"""Of a TIFF, of any mode; others are of one only, and libtiff complains on standard error."""
 SUFFIXES = sorted(READ_SUFFIXES)
 OWN = {"jpeg": ".jpg", "mpo": ".jpg", "dib": ".bmp"} | {suffix[1:]: suffix for suffix in SUFFIXES}
 """Suffix of a format, where it is one that is looked for."""
@@ -96,12 +95,18 @@ def every_kind() -> list[tuple[bytes, str]]:
     rng, found = np.random.default_rng(0), []
     Image.init()
     for kind in sorted(Image.SAVE):
-        for mode, options in itertools.product(MODES, COMPRESSIONS if kind == "TIFF" else ({},)):
-            stream = io.BytesIO()
-            with suppress(Exception):  # most formats have few modes, and some need a program that is not there
-                sample(rng, mode).save(stream, kind, **options)
-                found.append((stream.getvalue(), OWN.get(kind.lower(), "")))
+        for mode in MODES:
+            for compression in compressions(mode) if kind == "TIFF" else [""]:
+                stream = io.BytesIO()
+                with suppress(Exception):  # most formats have few modes, and some need a program that is not there
+                    sample(rng, mode).save(stream, kind, **({"compression": compression} if compression else {}))
+                    found.append((stream.getvalue(), OWN.get(kind.lower(), "")))
     return found
+
+
+def compressions(mode: str) -> list[str]:
+    """Those of a TIFF in a mode."""
+    return [*COMPRESSIONS, *(["group3", "group4"] if mode == "1" else ["jpeg"] if mode in ("L", "RGB") else [])]
 
 
 def picture_of(pictures: list[tuple[bytes, str]]) -> Maker:
