@@ -6,6 +6,7 @@ training so often.
 
 import contextlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -29,6 +30,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from clipmaker import blocks, write_clip
 from conftest import colors_model, invert_model, invert_spec, loss_network, picture, upscaler_model
 from impasto import cli
 from impasto.config import TrainConfig, TransformerArgs
@@ -42,6 +44,7 @@ from impasto.styles import Style, parse_style
 from impasto.stylize import stylize
 from impasto.train import Run, train
 from impasto.upscalers import Upscaler, parse_upscaler
+from impasto.video import read_clip, read_frames
 from odd import make_odd_files, paint_odd
 
 module = sys.modules["impasto.train"]
@@ -191,6 +194,32 @@ def small(data: bytes) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return bool(read_picture(data, max_pixels=PIXELS).pixels.size)
+
+
+# --------------------------------------------------------------------------------------------------------------- videos
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Short videos in several containers, with sound, and a GIF and a WebP that move."""
+    folder, frames = tmp_path_factory.mktemp("videos"), blocks(32, 48, 4)
+    made = [write_clip(folder / f"a.{kind}", frames, seconds_of_sound=0.1) for kind in ("mp4", "mkv", "mov")]
+    made += [write_clip(folder / "a.webm", frames, codec="libvpx-vp9")]
+    made += [write_clip(folder / "a.avi", frames, codec="mpeg4"), write_clip(folder / "a.ts", frames)]
+    moving = [Image.fromarray(frame) for frame in frames]
+    kept = [encoded(moving[0], kind, save_all=True, append_images=moving[1:], duration=40) for kind in ("GIF", "WEBP")]
+    return [*(path.read_bytes() for path in made), *kept]
+
+
+@fuzz(40)
+@given(data=st.data())
+def test_a_damaged_video_is_frames_or_an_error(tmp_path: Path, videos: list[bytes], data: st.DataObject) -> None:
+    (tmp_path / "a.mp4").write_bytes(data.draw(mutated(videos)))
+    with harmless(ImpastoError):
+        clip = read_clip(tmp_path / "a.mp4")
+        if clip.height * clip.width <= PIXELS:
+            for frame in itertools.islice(read_frames(tmp_path / "a.mp4", clip), 20):
+                assert frame.pixels.shape == (clip.height, clip.width, 3)
 
 
 # ---------------------------------------------------------------------------------------------------------- style files
