@@ -25,6 +25,7 @@ from impasto.devices import pick_device, pick_precision, torch_failures
 from impasto.downloads import Progress
 from impasto.errors import ImageError, StyleError, TrainingError
 from impasto.export import Network, export_style, load_trainable, make_spec
+from impasto.files import remove_temporary
 from impasto.images import Pixels, read_image
 from impasto.journal import Journal, Step
 from impasto.muon import optimizers, set_rate
@@ -140,6 +141,7 @@ class Run:
         self.targets = Targets(self.config, self.device, self.dtype, progress)
         self.samples = self.read_samples()
         make_folders(self.config.folder, self.config.output.parent)
+        remove_temporary(self.config.folder)  # half a checkpoint of a run that was killed
         self.good = self.state()
 
     def begin(self) -> None:

@@ -29,6 +29,7 @@ from impasto.devices import pick_device, pick_precision, torch_failures
 from impasto.downloads import Progress
 from impasto.errors import ImageError, TrainingError
 from impasto.export import export_upscaler, load_upscaler_network
+from impasto.files import remove_temporary
 from impasto.images import fit, read_image
 from impasto.journal import Journal, UpscalerStep
 from impasto.losses import content_loss
@@ -132,6 +133,7 @@ class UpscalerRun:
         self.loss_network = networks
         self.samples = self.read_samples()
         make_folders(c.folder, c.output.parent)
+        remove_temporary(c.folder)  # half a checkpoint of a run that was killed
         if c.feature_weight:  # to find out what is missing
             networks(self.samples[0].to(self.device, self.dtype), self.layers)
 
