@@ -28,23 +28,25 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 from PIL import Image
 
 from clipmaker import blocks, write_clip
 from conftest import colors_model, invert_model, invert_spec, loss_network, picture, upscaler_model
-from impasto import cli
+from impasto import cli, upscale
 from impasto.config import TrainConfig, TransformerArgs
 from impasto.convert import load_checkpoint
-from impasto.errors import ImageError, ImpastoError
+from impasto.errors import ImageError, ImpastoError, StyleError
 from impasto.files import TEMPORARY
 from impasto.images import Picture, read_mask, read_picture, write_image
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.weights import load_loss_network
 from impasto.recipes import make_recipe, read_recipe, with_recipe
-from impasto.styles import Style, parse_style
+from impasto.styles import KEY, Style, parse_style
 from impasto.stylize import stylize
 from impasto.train import Run, train
-from impasto.upscalers import Upscaler, parse_upscaler
+from impasto.upscaler_config import UpscalerArgs
+from impasto.upscalers import Upscaler, UpscalerSpec, parse_upscaler
 from impasto.video import read_clip, read_frames
 from odd import make_odd_files, paint_odd
 
@@ -229,14 +231,6 @@ STYLES = [invert_model(invert_spec()).SerializeToString(), colors_model().Serial
 UPSCALERS = [upscaler_model(2).SerializeToString(), upscaler_model(4).SerializeToString()]
 
 
-def paint_with(model: Style | Upscaler) -> None:
-    """Run a network on a small picture, as it would be by whoever asked for it."""
-    image = np.full((1, 3, 16, 16), 0.5, np.float32)
-    runtime = model.runtime("cpu", "float32")
-    with runtime.lock if isinstance(model, Style) else contextlib.nullcontext():
-        runtime(image)
-
-
 @fuzz(60)
 @given(data=mutated(STYLES))
 def test_a_damaged_style_file_paints_or_is_an_error(data: bytes) -> None:
@@ -251,7 +245,35 @@ def test_a_damaged_style_file_paints_or_is_an_error(data: bytes) -> None:
 @given(data=mutated(UPSCALERS))
 def test_a_damaged_upscaler_enlarges_or_is_an_error(data: bytes) -> None:
     with harmless(ImpastoError):
-        paint_with(Upscaler(parse_upscaler(data, "x2.onnx"), data, "x2.onnx"))
+        upscaler = Upscaler(parse_upscaler(data, "x2.onnx"), data, "x2.onnx")
+        large = upscale(np.full((5, 7, 3), 99, np.uint8), upscaler=upscaler, precision="float32")
+        assert large.shape == (5 * upscaler.scale, 7 * upscaler.scale, 3)
+
+
+@pytest.mark.parametrize("node", ["half", "double", "two", "none"])
+def test_a_network_that_gives_no_picture_of_that_size_is_a_style_error(node: str) -> None:
+    resized = helper.make_node("Resize", ["image", "", "scales"], ["stylized"], mode="nearest")
+    nodes = {"two": helper.make_node("Concat", ["image", "image"], ["stylized"], axis=0)}
+    nodes["none"] = helper.make_node("Slice", ["image", "zero", "zero", "rows"], ["stylized"])
+    scale = {"half": 0.5, "double": 2.0}.get(node, 1.0)
+    shapes = {"image": (1, 3, "h", "w"), "stylized": (None, 3, "H", "W")}
+    ports = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()]
+    constants = [helper.make_tensor(k, TensorProto.INT64, [1], [v]) for k, v in (("zero", 0), ("rows", 2))]
+    constants.append(helper.make_tensor("scales", TensorProto.FLOAT, [4], [1.0, 1.0, scale, scale]))
+    graph = helper.make_graph([nodes.get(node, resized)], "odd", ports[:1], ports[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, {KEY: invert_spec().to_json()})
+    data = model.SerializeToString()
+    style = Style(parse_style(data, "odd.onnx"), data, "odd.onnx").choose({"invert": 1.0})
+    with pytest.raises(StyleError, match=r"style invert: its network gives \(.*\) for \(1, 3, 16, 20\)"):
+        stylize(np.full((16, 19, 3), 99, np.uint8), style)
+
+
+def test_an_upscaler_of_another_scale_than_it_says_is_a_style_error() -> None:
+    data = upscaler_model(2, spec=UpscalerSpec(arguments=UpscalerArgs(scale=4, blocks=0)).to_json()).SerializeToString()
+    upscaler = Upscaler(parse_upscaler(data, "x4.onnx"), data, "x4.onnx")
+    with pytest.raises(StyleError, match=r"x4\.onnx: its network does not enlarge 4 times"):
+        upscale(np.full((5, 7, 3), 99, np.uint8), upscaler=upscaler)
 
 
 # ---------------------------------------------------------------------------------------------------------- checkpoints
