@@ -21,7 +21,7 @@ from impasto.config import OptimizeConfig
 from impasto.engines import Frozen
 from impasto.export import load_network
 from impasto.images import fit, read_image, to_network, write_image
-from impasto.networks.engines import AdaINNet, RowNet, WCTNet, layer
+from impasto.networks.engines import AdaINNet, HourglassNet, WCTNet, layer
 from impasto.optimize import optimize
 from impasto.paintings import available, engine_file, measure
 from impasto.sheets import draw
@@ -194,8 +194,9 @@ def undone(frozen: nn.Module, image: Tensor) -> dict[str, Tensor]:
     net = frozen.graph.net
     if isinstance(net, AdaINNet):
         return {"": net.decoder(net.encoder(image, [layer(4)])[layer(4)])}
-    if isinstance(net, RowNet):
-        return {}  # its photo does not go through the network
+    if isinstance(net, HourglassNet):
+        features = net.encoder(image, [layer(level) for level in net.levels])
+        return {"": net.decoder(*(features[layer(level)] for level in net.levels))}
     assert isinstance(net, WCTNet)
     made, x = {}, image
     for level in net.levels:

@@ -88,7 +88,7 @@ def stylize(
     quality
         Of JPEG, WebP, AVIF or a video, 1 to 100.
     engine
-        What paints after a painting: hourglass, rows, adain or wct; the best that there is unless given.
+        What paints after a painting: hourglass, adain or wct; the best that there is unless given.
     device
         Where to run; auto is the CPU, gpu needs a GPU that PyTorch or OpenVINO can use.
     precision
