@@ -92,7 +92,8 @@ def stylize(
     precision
         Of the arithmetic; auto is what is fastest on the device.
     memory
-        Memory to use at most, as 4GB or 600MB, a quarter of what is free unless given: larger photos go by tiles.
+        Memory to use at most, as 4GB or 600MB, a quarter of what is free unless given: larger photos go by tiles. Of
+        folders what all processes may take together.
     tile
         Side of the tiles in pixels; as large as fits the memory unless given.
     plan
@@ -123,22 +124,26 @@ def stylize(
         check_stroke(stroke, loaded)
     settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
     if is_batch(inputs, output, batch):
-        if plan or limit.given:
-            raise ValueError("--memory, --tile and --plan are for photos that are named, not for folders")
+        if plan:
+            raise ValueError("--plan is for photos that are named, not for folders")
         if upscale:
             raise ValueError(
                 "upscale is for photographs that are named; enlarge a folder's paintings by impasto upscale"
             )
         told = settings | {"device": device, "precision": precision}
-        return paint_batch(inputs, output, choice, mask, told, quality, batch, clip, resume=resume, as_json=json)
+        limits = {"memory": memory, "tile": tile}
+        return paint_batch(
+            inputs, output, choice, mask, told, quality, limits, batch, clip, resume=resume, as_json=json
+        )
     jobs = plan_jobs([Path(text) for text in inputs], Path(output) if output else None, choice.name, json=json)
     protect(jobs, *inputs, mask, *choice.files)
     clips = {job.source for job in jobs if is_clip(str(job.source))}
     for job in jobs:
         if job.source in clips:
             check_target(job.target, clip, quality)
-            if upscale:
-                raise ValueError(f"upscale is for photographs; {job.source} is a video")
+            if upscale or plan:
+                option = "upscale" if upscale else "--plan"
+                raise ValueError(f"{option} is for photographs; {job.source} is a video")
     enlargers = upscalers_for(upscale) if upscale else []
     soft_mask = read_mask(mask) if mask is not None else None
     runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
