@@ -17,7 +17,7 @@ from impasto import storage
 from impasto.config import BatchConfig, ClipConfig
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.files import remove_temporary
-from impasto.images import WRITE_SUFFIXES
+from impasto.images import ICC, WRITE_SUFFIXES
 from impasto.manifest import EVERY_S, FileResult, Manifest
 from impasto.memory import free_memory, total_memory
 from impasto.painters import Here, Job, Outcome, Processes, Work, prepared
@@ -113,6 +113,7 @@ def stylize_folder(
     precision: str = "auto",
     memory: float | None = None,
     tile: int | None = None,
+    icc: str = "srgb",
     quality: int | None = None,
     batch: BatchConfig | None = None,
     clip: ClipConfig | None = None,
@@ -126,10 +127,10 @@ def stylize_folder(
     several of them. `target`: a folder, which is made, or such an address. `style` to `precision`: as of `stylize`.
     `memory`: gigabytes that all processes may take together, of a cluster those of each machine; photos that a
     process's share of it does not hold are painted by tiles, and what does not fit so alone; videos are not held to
-    it. `tile`: as of `stylize`. `quality`: 1 to 100. `batch`, `clip`: what else is asked for. `resume`: leave what is
-    painted as it is, and go on with a video; otherwise all is painted anew. `name`: what outputs are called after.
-    `recipe`: what `recipes.of_photo` takes. A file that fails is a step like any other. Closed, it finishes the photos
-    that are being painted; called again, it paints what is left or has changed.
+    it. `tile`: as of `stylize`. `icc`: as of `read_picture`. `quality`: 1 to 100. `batch`, `clip`: what else is asked
+    for. `resume`: leave what is painted as it is, and go on with a video; otherwise all is painted anew. `name`: what
+    outputs are called after. `recipe`: what `recipes.of_photo` takes. A file that fails is a step like any other.
+    Closed, it finishes the photos that are being painted; called again, it paints what is left or has changed.
 
     Raises:
         ValueError: An argument is out of range, or two files would become one.
@@ -144,7 +145,9 @@ def stylize_folder(
     options = {"strength": strength, "stroke": stroke, "colors": colors, "mask": mask, "max_side": max_side}
     options |= {"device": device, "precision": precision}
     asked: dict[str, Any] = {"quality": quality, "clip": clip or ClipConfig(), "resume": resume, "recipe": recipe}
-    asked |= {"memory": limit.memory, "tile": limit.tile}
+    if icc not in ICC:
+        raise ValueError(f"icc is {icc!r}; it must be one of {', '.join(ICC)}")
+    asked |= {"memory": limit.memory, "tile": limit.tile, "icc": icc}
     work = prepared(Work(style=loaded(style, engine), options=options, **asked))
     for one, own in work.regions:
         check_stroke(stroke, one)

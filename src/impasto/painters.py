@@ -106,6 +106,8 @@ class Work:
     """Whether what is painted is left as it is, and a video goes on where an earlier run was stopped."""
     recipe: Mapping[str, Any] | None = None
     """What `recipes.of_photo` takes, to be put into every picture."""
+    icc: str = "srgb"
+    """See `read_picture`; of photos."""
     memory: float | None = None
     """Bytes that all processes may take together, where that was said."""
     tile: int | None = None
@@ -125,7 +127,7 @@ class Work:
             for style, mask in self.regions
         ]
         options = {**self.options, "mask": hash_of_mask(self.options["mask"])}
-        said = {"styles": styles, "options": options, "quality": self.quality, "tile": self.tile}
+        said = {"styles": styles, "options": options, "quality": self.quality, "tile": self.tile, "icc": self.icc}
         if clip:
             said["clip"] = to_json(self.clip)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
@@ -215,7 +217,7 @@ def paint_photo(work: Work, job: Job, memory: float | None) -> Outcome:
         return Outcome(status="unchanged", sha256=value)
     if memory is not None and work.needs(*size) > memory:
         return Outcome(status="large", sha256=value)
-    picture = read_picture(source, deep=PurePosixPath(job.target).suffix.lower() in DEEP_SUFFIXES)
+    picture = read_picture(source, deep=PurePosixPath(job.target).suffix.lower() in DEEP_SUFFIXES, icc=work.icc)
     how, limit = {key: work.options[key] for key in PLANNED}, work.limit(memory, picture)
     plans = plans_of(picture, [style for style, _ in work.regions], **how, limit=limit, timed=False)
     if memory is not None and limit.given and max(plan.gigabytes for plan in plans) * 1e9 > memory:

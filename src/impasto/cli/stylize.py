@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from impasto.large import Plan
 
 Colors = Literal["style", "luma", "match", "histogram"]
+Icc = Literal["srgb", "keep"]
 AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
 
 
@@ -45,6 +46,7 @@ def stylize(
     max_side: int | None = None,
     upscale: Scale | None = None,
     quality: int | None = None,
+    icc: Icc = "srgb",
     engine: Engine | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -85,6 +87,9 @@ def stylize(
         Enlarge the painting of a photo, 2, 4 or 8 times as wide and high: strokes stay sharp, and become as large.
     quality
         Of JPEG, WebP, AVIF or a video, 1 to 100.
+    icc
+        Of photos with a colour profile: srgb converts them; keep paints them in their own colours, as Display P3, and
+        the painting has the profile.
     engine
         What paints after a painting: hourglass, rows, adain or wct; the best that there is unless given.
     device
@@ -123,6 +128,7 @@ def stylize(
     for loaded in choice.styles:
         check_stroke(stroke, loaded)
     settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
+    profile = {"icc": icc} if icc != "srgb" else {}
     if is_batch(inputs, output, batch):
         if plan:
             raise ValueError("--plan is for photos that are named, not for folders")
@@ -130,7 +136,7 @@ def stylize(
             raise ValueError(
                 "upscale is for photographs that are named; enlarge a folder's paintings by impasto upscale"
             )
-        told = settings | {"device": device, "precision": precision}
+        told = settings | profile | {"device": device, "precision": precision}
         limits = {"memory": memory, "tile": tile}
         return paint_batch(
             inputs, output, choice, mask, told, quality, limits, batch, clip, resume=resume, as_json=json
@@ -149,7 +155,7 @@ def stylize(
     runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
     options, paint = settings | {"mask": soft_mask}, choice.paint
     where: dict[str, Any] = {"device": device, "precision": precision}
-    settings |= where | ({"upscale": upscale} if upscale else {})
+    settings |= where | profile | ({"upscale": upscale} if upscale else {})
     failures = 0
     for job in jobs:
         start = time.perf_counter()
@@ -159,7 +165,8 @@ def stylize(
                 if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
-            picture = read_source(job.source, deep=not upscale and job.target.suffix.lower() in DEEP_SUFFIXES)
+            deep = not upscale and job.target.suffix.lower() in DEEP_SUFFIXES
+            picture = read_source(job.source, deep=deep, icc=icc)
             asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
             plans = plans_of(picture, choice.styles, **asked, limit=limit, timed=plan)
             if plan:
@@ -198,11 +205,11 @@ def stylize(
     return 0
 
 
-def read_source(source: Path, *, deep: bool) -> "Picture":
-    """Picture from a file or from standard input; `deep` keeps 16 bits."""
+def read_source(source: Path, *, deep: bool = False, icc: Icc = "srgb") -> "Picture":
+    """Picture from a file or from standard input; `deep` keeps 16 bits, `icc` may keep its colour space."""
     from impasto.images import read_picture
 
-    return read_picture(sys.stdin.buffer.read() if source == STREAM else source, deep=deep)
+    return read_picture(sys.stdin.buffer.read() if source == STREAM else source, deep=deep, icc=icc)
 
 
 def tell_plan(source: Path, plans: "Sequence[Plan]", *, as_json: bool) -> None:
