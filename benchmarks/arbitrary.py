@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="of the photos")
     parser.add_argument("--engines", nargs="+", default=available(), help="only these")
     parser.add_argument("--judge", default="vgg19-small16x")
-    parser.add_argument("--no-optimisation", action="store_true", help="leave optimisation out of the curves")
+    parser.add_argument("--optimised", type=int, help="of the pairs, by optimisation too; all unless given")
     parser.add_argument("--sheet", type=Path, help="picture to write")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
@@ -132,16 +132,17 @@ def curves(args: argparse.Namespace) -> dict[str, Any]:
         name: {s: lambda x, p, name=name, s=s: by_engine(x, p, name, s) for s in STRENGTHS}  # type: ignore[misc]
         for name in args.engines
     }
-    if not args.no_optimisation:
+    if args.optimised != 0:
         ways["optimisation"] = {w: lambda x, p, w=w: by_optimisation(x, p, w) for w in STYLE_WEIGHTS}  # type: ignore[misc]
     for name, settings in ways.items():
         found[name] = []
         for setting, paint in settings.items():
             values = []
-            for photo, painting in pairs(args):
+            for photo, painting in pairs(args)[: args.optimised if name == "optimisation" else None]:
                 values.append(judge.distances(paint(photo, painting), judge.seen(read_image(photo)), painting))
             content, style = np.mean(values, 0)
-            found[name].append({"at": setting, "content": round(content, 4), "style": round(style, 4)})
+            told = {"at": setting, "pairs": len(values)}
+            found[name].append({**told, "content": round(content, 4), "style": round(style, 4)})
             print(name, found[name][-1], flush=True)
     unpainted = [judge.distances(read_image(x), judge.seen(read_image(x)), p)[1] for x, p in pairs(args)]
     return {"pairs": len(unpainted), "unpainted": round(float(np.mean(unpainted)), 4), "curves": found}
