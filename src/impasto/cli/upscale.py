@@ -80,7 +80,7 @@ def upscale(
     for job in jobs:
         start = time.perf_counter()
         try:
-            picture = read_source(job.source, deep=False)
+            picture = read_source(job.source)
             if job.target != STREAM:
                 check_writable(job.target, large_size(picture.pixels.shape[:2], chain))
             large = impasto.upscale(picture, factor, upscaler=chain[0] if upscaler else None, **settings)
