@@ -1,10 +1,9 @@
 """Trains what paints after any painting: ``python recipes/any_painting.py --help``; interrupted, it continues.
 
 ``adain`` is the decoder from relu4_1 (Huang & Belongie 2017): content and style losses. ``wct1`` to ``wct5`` are those
-of Li et al. 2017, which learn to undo the encoder and never see a style. ``rows`` is a palette whose rows a network
-makes of a painting's statistics (Ghiasi et al. 2017), from the built-in palette. The encoder is `vgg19-compact`, and
-stays as it is. ``hourglass`` begins with the decoder of ``adain``, which must be there, and has the painting's moments
-on all levels (Sheng et al. 2018).
+of Li et al. 2017, which learn to undo the encoder and never see a style. The encoder is `vgg19-compact`, and stays as
+it is. ``hourglass`` begins with the decoder of ``adain``, which must be there, and has the painting's statistics on
+four levels (after Sheng et al. 2018).
 
 Departures: losses are relative, and the style loss has Gram matrices beside means and deviations, since a small
 encoder's are pleased too easily by the latter alone; some photos are painted at part of the strength, some not at
@@ -27,30 +26,27 @@ from PIL import Image
 from torch import Tensor, nn
 
 from impasto.engines import export_engine, export_statistics
-from impasto.export import load_trainable
 from impasto.files import atomic_write
 from impasto.images import Pixels, fit, read_image
 from impasto.losses import TINY, distance, gram_distance, total_variation
 from impasto.muon import optimizers, set_rate
 from impasto.networks.autoencoder import Decoder, encoder
-from impasto.networks.engines import ENGINES, HourglassNet, RowNet, WCTNet, describe, layer
-from impasto.networks.stylenet import StyleNet, tables
+from impasto.networks.engines import ENGINES, HourglassNet, WCTNet, layer
 from impasto.networks.weights import COMPACT, load_loss_network
 from impasto.paintings import engines_folder
 from impasto.photos import Crops, Photo, Prefetch, find_photos, permutation
 from impasto.runs import channels_last
-from impasto.statistics import adain, correlation, gram, mean_covariance, mean_deviation, squares
-from impasto.styles import zoo
+from impasto.statistics import adain, coloring, gram, mean_covariance, mean_deviation, squares
 from impasto.targets import to_tensor
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 HELD_OUT = 6
 """One of so many paintings of a second folder is for judging alone, as of `vgg19-compact`."""
-STEPS = {"adain": 12000, "hourglass": 12000, "rows": 12000} | {f"wct{level}": 6000 for level in range(1, 6)}
+STEPS = {"adain": 12000, "hourglass": 16000} | {f"wct{level}": 6000 for level in range(1, 6)}
 RATE, WARM_UP, AVERAGE = 1.5e-3, 100, 0.999
 SAVE_EVERY = 250
 """Steps between checkpoints."""
-STYLE_WEIGHT, HOURGLASS_STYLE_WEIGHT, TV_WEIGHT = 10.0, 25.0, 0.02
+STYLE_WEIGHT, HOURGLASS_STYLE_WEIGHT, TV_WEIGHT, RANGE_WEIGHT = 10.0, 25.0, 0.02, 30.0
 LEAST_SPREAD = 0.02
 """Of a number of a painting's description, which is divided by it: less is rounding."""
 CONTENT = ("relu3_1", "relu4_1")
@@ -167,58 +163,28 @@ def painting_objective(paint: Paint, style_weight: float = STYLE_WEIGHT) -> Obje
             "style": style_weight * torch.stack([style_distance(found[k], mixtures[k]) for k in LAYERS]).mean(),
             "tv": TV_WEIGHT * (total_variation(image) / variation).mean(),
             "photo": photo_loss(image, photo, 1 - strength),
+            "range": RANGE_WEIGHT * (image - image.clamp(0, 1)).float().square().mean(),
         }
 
     return losses
 
 
-def rows_paint(net: RowNet) -> Paint:
-    """How a network paints whose rows are made of statistics."""
-
-    def paint(photo: Tensor, _: Features, wanted: Features, strength: Tensor) -> Tensor:
-        style = torch.cat([1 - strength[:, None], torch.diag(strength)], 1)
-        rows = net.rows(describe(statistics_of(wanted)))
-        with torch.autocast("cpu", torch.bfloat16):
-            return net.paint(photo, style, rows)
-
-    return paint
-
-
 def hourglass_paint(net: HourglassNet) -> Paint:
-    """How a network paints that gives the photo's features the painting's moments."""
+    """How a network paints that gives the photo's features the painting's statistics."""
 
     def paint(_: Tensor, own: Features, wanted: Features, strength: Tensor) -> Tensor:
-        moments = [values for level in net.levels for values in mean_deviation(wanted[layer(level)])]
+        with torch.no_grad():
+            statistics = []
+            for level in net.levels:
+                mean, covariance = mean_covariance(wanted[layer(level)])
+                deviation = covariance.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+                spread = coloring(covariance) if level in net.whitened else deviation
+                statistics += [strength[:, None] * mean, strength.view(-1, *[1] * (spread.ndim - 1)) * spread]
+            styled = net.styled(own, 1 - strength, statistics)
         with torch.autocast("cpu", torch.bfloat16):
-            return net.paint(own, 1 - strength, [strength[:, None] * values for values in moments])
+            return net.decoder(*styled)  # type: ignore[no-any-return]
 
     return paint
-
-
-def statistics_of(features: Mapping[str, Tensor]) -> list[Tensor]:
-    """The inputs of a `RowNet`, of features by layer."""
-    made: dict[str, Tensor] = {}
-    for level, value in enumerate((features[k] for k in LAYERS), 1):
-        mean, covariance = mean_covariance(value)
-        deviation, matrix = correlation(covariance)
-        made |= {f"mean{level}": mean, f"deviation{level}": deviation, f"correlation{level}": matrix}
-    return [made[name] for name in RowNet.inputs]
-
-
-@torch.no_grad()
-def begin_rows(net: RowNet, paintings: "Paintings") -> None:
-    """Start with the shared weights of the built-in palette, the mean of its rows, and descriptions of unit spread."""
-    palette = load_trainable((zoo() / "palette.onnx").read_bytes(), "palette")
-    assert isinstance(palette, StyleNet)
-    rows = tables(palette)
-    net.net.load_state_dict({k: v for k, v in palette.state_dict().items() if k not in rows}, strict=False)
-    eyes = Eyes()
-    seen = [to_tensor(paintings.batch(step, 8 * step, 8, 160)) for step in range(40)]
-    found = torch.cat([describe(statistics_of(eyes(batch))) for batch in seen])
-    net.center.copy_(found.mean(0))
-    net.spread.copy_(found.std(0).clamp_min(LEAST_SPREAD))
-    net.last.bias.copy_(torch.cat([table.mean(0) for table in rows.values()]))
-    net.last.weight.mul_(0.3)
 
 
 def strengths(count: int, rng: np.random.Generator) -> Tensor:
@@ -282,13 +248,9 @@ def wct_objective(net: nn.Module, level: int) -> Objective:
     return losses
 
 
-def begin(part: str, paintings: "Paintings", runs: Path) -> tuple[nn.Module, Objective]:
+def begin(part: str, runs: Path) -> tuple[nn.Module, Objective]:
     """An untrained network, and what it is trained to do."""
     torch.manual_seed(0)
-    if part == "rows":
-        rows = channels_last(RowNet())
-        begin_rows(rows, paintings)
-        return rows, painting_objective(rows_paint(rows))
     if part == "hourglass":
         hourglass = channels_last(HourglassNet())
         hourglass.encoder.requires_grad_(False)
@@ -297,19 +259,7 @@ def begin(part: str, paintings: "Paintings", runs: Path) -> tuple[nn.Module, Obj
         return hourglass, painting_objective(hourglass_paint(hourglass), HOURGLASS_STYLE_WEIGHT)
     level = 4 if part == "adain" else int(part[-1])
     net = channels_last(Decoder(level))
-    if level == 5:
-        begin_deepest(net, torch.load(runs / "wct4.pt", weights_only=True)["average"])
     return net, adain_objective(net) if part == "adain" else wct_objective(net, level)
-
-
-def begin_deepest(net: Decoder, trained: Mapping[str, Tensor]) -> None:
-    """Start the decoder from relu5_1 with that from relu4_1, its last layers: alone it did not find the colours."""
-    more = len(net.layers) - len({name.split(".")[1] for name in trained if name.startswith("layers.")})
-    moved = {}
-    for name, value in trained.items():
-        kind, place, *rest = name.split(".")
-        moved[".".join([kind, str(int(place) + more), *rest]) if kind == "layers" else name] = value
-    net.load_state_dict(moved, strict=False)
 
 
 class Paintings:
@@ -379,7 +329,7 @@ def train(args: argparse.Namespace) -> None:
     seen = [p for i, folder in enumerate(folders) for j, p in enumerate(folder) if i == 0 or j % HELD_OUT]
     photos = find_photos(args.photos)
     paintings = Paintings(seen, photos)
-    net, objective = begin(args.part, paintings, args.runs)
+    net, objective = begin(args.part, args.runs)
     average = copy.deepcopy(net)
     optimisers = optimizers(net, RATE, args.optimizer)
     step = images = 0

@@ -110,7 +110,7 @@ def test_recipes_that_are_none(run: Run, monkeypatch: pytest.MonkeyPatch, region
         (2, "each of several styles with masks needs one", ["--style", "red.png@left.png,blue.png"]),
         (2, "each of several styles with masks needs one", ["--style", "red.png@left.png@right.png"]),
         (2, "an engine is for paintings", ["--style", "candy", "--engine", "wct"]),
-        (1, "engine rows is not in this installation", ["--style", "red.png", "--engine", "rows"]),
+        (1, "engine hourglass is not in this installation", ["--style", "red.png", "--engine", "hourglass"]),
         (1, "missing.png", ["--style", "red.png@missing.png"]),
         (1, "unknown style 'nothing'", ["--style", "red.png@left.png,nothing@right.png"]),
         (2, "is one of the files that are read", ["--style", "red.png@left.png", "-o", "left.png"]),
@@ -137,7 +137,7 @@ def test_a_style_file_at_once(run: Run) -> None:
         (2, "a style file ends in .onnx", ["red.png", "-o", "mine.jpg"]),
         (1, "missing.png", ["missing.png", "-o", "mine.onnx"]),
         (2, "paintings are none", ["-o", "mine.onnx"]),
-        (1, "engine rows is not", ["red.png", "-o", "mine.onnx", "--engine", "rows"]),
+        (1, "engine hourglass is not", ["red.png", "-o", "mine.onnx", "--engine", "hourglass"]),
     ],
 )
 def test_what_cannot_be_a_style_file(run: Run, code: int, words: str, args: list[str]) -> None:

@@ -16,11 +16,10 @@ from impasto.export import load_network
 from impasto.images import to_network
 from impasto.large import Limit, make_plan
 from impasto.networks.autoencoder import WIDTHS, Decoder, encoder
-from impasto.networks.engines import ENGINES, GAIN, AdaINNet, Between, HourglassNet, RowNet, WCTNet, describe
-from impasto.networks.stylenet import StyleNet, tables
+from impasto.networks.engines import CALM, ENGINES, GAIN, AdaINNet, Between, HourglassNet, WCTNet
 from impasto.paintings import SIZES, Statistics, engine_style, measure
 from impasto.runtimes import OpenVINORuntime, TorchRuntime
-from impasto.statistics import mean_covariance, mean_deviation
+from impasto.statistics import mean_covariance, mean_deviation, whitening
 from impasto.styles import KEY, Style
 from impasto.stylize import stylize
 from impasto.targets import scale_to, to_tensor
@@ -32,7 +31,6 @@ PAINTING = (engines.noise(7)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
 PHOTO = np.kron(RNG.integers(0, 256, (5, 7, 3)), np.ones((9, 9, 1))).astype(np.uint8)
 KINDS: dict[str, Callable[[], nn.Module]] = {
     "adain": AdaINNet,
-    "rows": RowNet,
     "hourglass": HourglassNet,
     "wct": functools.partial(WCTNet, (2, 1)),
 }
@@ -184,12 +182,32 @@ def test_an_hourglass_has_the_paintings_statistics_on_four_levels(statistics: St
     image = torch.rand(1, 3, 64, 80)
     inputs = [torch.from_numpy(statistics[key]) for key in net.inputs]
     net(image, torch.tensor([0.0, 0.0, 1.0, 0.0]), *inputs)
-    for level, value, mean, deviation in zip(net.levels, seen, inputs[::2], inputs[1::2], strict=True):
-        own = mean_deviation(net.encoder(image, [f"relu{level}_1"])[f"relu{level}_1"])[1][0]
-        found = mean_deviation(value)
-        wanted = torch.minimum(deviation[1], GAIN * own)  # what is nearly flat in the photo is not blown up
-        torch.testing.assert_close(found[0][0], mean[1], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(found[1][0][own > 1e-3], wanted[own > 1e-3], rtol=1e-4, atol=1e-4)
+    for level, value, mean, spread in zip(net.levels, seen, inputs[::2], inputs[1::2], strict=True):
+        kept = net.encoder(image, [f"relu{level}_1"])[f"relu{level}_1"]
+        found, covariance = mean_covariance(value)
+        torch.testing.assert_close(found[0], mean[1], rtol=1e-4, atol=1e-4)
+        if level in net.whitened:
+            matrix = spread[1] @ whitening(mean_covariance(kept)[1], eps=CALM)[0]
+            wanted = matrix @ mean_covariance(kept)[1][0] @ matrix.T
+            torch.testing.assert_close(covariance[0], wanted, rtol=1e-3, atol=1e-4)
+            assert torch.linalg.eigvalsh(spread[1] @ spread[1].T - covariance[0]).min() > -1e-4  # never more
+        else:
+            own = mean_deviation(kept)[1][0]
+            wanted = torch.minimum(spread[1], GAIN * own)  # what is nearly flat in the photo is not blown up
+            deviation = covariance[0].diagonal().sqrt()
+            torch.testing.assert_close(deviation[own > 1e-3], wanted[own > 1e-3], rtol=1e-4, atol=1e-4)
+
+
+def test_of_a_grey_photo_no_colour_is_made_of_noise(statistics: Statistics) -> None:
+    """Whitened without a bound, rounding errors would become the painting's colours."""
+    net = HourglassNet().eval().requires_grad_(False)
+    seen: list[torch.Tensor] = []
+    net.decoder.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
+    grey = torch.rand(1, 1, 64, 80).expand(1, 3, 64, 80)
+    inputs = [torch.from_numpy(statistics[key]) for key in net.inputs]
+    for image in (grey, grey + 1e-3 * torch.randn(grey.shape)):
+        net(image, torch.tensor([0.0, 0.0, 1.0, 0.0]), *inputs)
+    assert (seen[3] - seen[7]).square().mean() < 0.01 * seen[3].square().mean()
 
 
 def test_an_hourglass_begins_as_the_decoder_that_it_is_given() -> None:
@@ -215,16 +233,13 @@ def test_any_levels_of_wct(levels: tuple[int, ...], statistics: Statistics) -> N
     assert net(image, torch.tensor([0.0, 0.2, 0.3, 0.5]), *inputs).shape == image.shape
 
 
-def test_the_rows_of_a_network_are_made_of_the_description(statistics: Statistics) -> None:
-    """The same picture as of a palette that has these rows."""
-    net = net_of(RowNet)
-    assert isinstance(net, RowNet)
+def test_what_the_deepest_decoder_loses_is_not_lost(statistics: Statistics) -> None:
+    net = WCTNet((5,)).eval().requires_grad_(False)
+    for value in net.decoders.parameters():
+        value.zero_()
+    image = torch.rand(1, 3, 32, 48)
     inputs = [torch.from_numpy(statistics[key]) for key in net.inputs]
-    palette = StyleNet(rows=1 + len(SIZES)).eval().requires_grad_(False)
-    shared = {key: value for key, value in net.net.state_dict().items() if key not in tables(palette)}
-    palette.load_state_dict(shared | net.rows(describe(inputs)))
-    image, style = torch.rand(1, 3, 24, 32), torch.tensor([0.3, 0.1, 0.6, 0.0])
-    torch.testing.assert_close(net(image, style, *inputs), palette(image, style[None]))
+    torch.testing.assert_close(net(image, torch.tensor([0.0, 0.2, 0.3, 0.5]), *inputs), image)
 
 
 def test_every_engine_has_its_name_and_shape() -> None:

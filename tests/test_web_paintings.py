@@ -100,7 +100,7 @@ def test_the_recipe_makes_it_again(client: httpx.Client, environment: dict[str, 
     ("fields", "word"),
     [
         ({"style": "candy"}, "style came with a painting"),
-        ({"engine": "rows"}, "adain, wct"),
+        ({"engine": "gatys"}, "adain, wct"),
         ({"engine": "../adain"}, "adain, wct"),
         ({"strength": "2"}, "strength"),
     ],

@@ -220,7 +220,7 @@ def test_frames_that_a_header_overstates(client: httpx.Client, clip: bytes) -> N
         ({"quality": "0"}, "quality"),
         ({"size": "nine"}, "size"),
         ({"format": "webm"}, "format"),
-        ({"engine": "rows"}, "engine"),
+        ({"engine": "gatys"}, "engine"),
         ({"iterations": "3"}, "iterations"),
     ],
 )

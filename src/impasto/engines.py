@@ -29,7 +29,6 @@ PROBE = (80, 112)
 SHAPES = {
     "adain": (8, 32, "auto"),
     "hourglass": (8, 32, "auto"),
-    "rows": (4, 16, "auto"),
     "wct": (16, 32, "float32"),
 }
 """By engine: what height and width are multiples of, the least of them, and the arithmetic it needs."""

@@ -20,7 +20,7 @@ from impasto.images import Floats, Pixels, read_image, resize, to_network
 from impasto.runtimes import OpenVINORuntime, load_model
 from impasto.styles import KEY, Style, StyleEntry, StyleSpec, is_name, zoo
 
-ENGINES: Final = ("hourglass", "rows", "adain", "wct")
+ENGINES: Final = ("hourglass", "adain", "wct")
 """Best first: the first that is there is the default."""
 ENGINE_KEY: Final = "impasto_engine"
 """Metadata property of an engine's file."""
@@ -36,7 +36,7 @@ LEAST = 1e-5
 """Deviation of features below which they are taken for flat."""
 
 Statistics = Mapping[str, Floats]
-"""By name and level, as ``mean4``: a painting's mean (P, C), deviation (P, C), correlation and coloring (P, C, C)."""
+"""By name and level, as ``mean4``: a painting's mean (P, C), deviation (P, C) and coloring (P, C, C)."""
 
 
 def engines_folder() -> Path:
@@ -188,20 +188,20 @@ def one_size(painting: Pixels, size: int, network: OpenVINORuntime) -> Statistic
         outputs = [np.array(value) for value in network.infer(to_network(resize(painting, (height, width))))]
     made: dict[str, Floats] = {}
     for level, (mean, covariance) in enumerate(zip(outputs[::2], outputs[1::2], strict=True), 1):
-        deviation, correlation, coloring = decompose(covariance.astype(np.float64))
-        values = {"mean": mean, "deviation": deviation, "correlation": correlation, "coloring": coloring}
+        deviation, coloring = decompose(covariance.astype(np.float64))
+        values = {"mean": mean, "deviation": deviation, "coloring": coloring}
         made |= {f"{kind}{level}": np.asarray(value, np.float32)[None] for kind, value in values.items()}
     return made
 
 
 def decompose(covariance: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], ...]:
-    """Deviations (C,), correlations and coloring (C, C) of a covariance; see `statistics.coloring`."""
+    """Deviations (C,) and coloring (C, C) of a covariance; see `statistics.coloring`."""
     deviation = np.sqrt(np.maximum(np.diag(covariance), 0))
     scale = 1 / np.maximum(deviation, LEAST)
     correlation = covariance * scale[:, None] * scale
     values, vectors = np.linalg.eigh(correlation)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    return deviation, correlation, deviation[:, None] * root
+    return deviation, deviation[:, None] * root
 
 
 def taken(statistics: Statistics, inputs: Iterable[str]) -> Statistics:

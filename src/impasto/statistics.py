@@ -150,16 +150,16 @@ def correlation(covariance: Tensor) -> tuple[Tensor, Tensor]:
     return deviation, covariance * scale[:, :, None] * scale[:, None]
 
 
-def whitening(covariance: Tensor, *, iterate: bool = False) -> Tensor:
+def whitening(covariance: Tensor, *, iterate: bool = False, eps: float = EPS) -> Tensor:
     """Matrices W with W S W^T = 1 for covariances S (N, C, C), as near as those have full rank.
 
     W is K^(-1/2) D^(-1), with deviations D and correlations K: of all W it leaves each channel most like itself, and
     channels of little variance do not spoil the accuracy of the others, as they do in S^(-1/2) (Kessy et al. 2018).
     `iterate`: by Newton and Schulz's iteration in the type of S, which ONNX has all operations of, in place of an
-    eigen-decomposition in float64.
+    eigen-decomposition in float64. Nothing is stretched by more than `eps`^(-1/2), beyond its channel's deviation.
     """
     deviation, k = correlation(covariance)
-    k = k + EPS * torch.eye(k.shape[1], dtype=k.dtype, device=k.device)
+    k = k + eps * torch.eye(k.shape[1], dtype=k.dtype, device=k.device)
     root = newton_schulz(k) if iterate else power(k, -0.5)
     return root / deviation.clamp_min(LEAST)[:, None]
 
@@ -192,12 +192,12 @@ def newton_schulz(matrix: Tensor, iterations: int = 24) -> Tensor:
     return z / size.sqrt()
 
 
-def wct(features: Tensor, mean: Tensor, coloring: Tensor, *, iterate: bool = False) -> Tensor:
+def wct(features: Tensor, mean: Tensor, coloring: Tensor, *, iterate: bool = False, eps: float = EPS) -> Tensor:
     """Features (N, C, H, W) whitened, and given a mean (1 or N, C) and a coloring (1 or N, C, C), in float32.
 
     Li et al. 2017; see `whitening` and `coloring`.
     """
     own_mean, covariance = mean_covariance(features)
-    matrix = coloring @ whitening(covariance, iterate=iterate)  # (N, C, C)
+    matrix = coloring @ whitening(covariance, iterate=iterate, eps=eps)  # (N, C, C)
     centered = features.float().flatten(2) - own_mean[:, :, None]
     return (matrix @ centered + mean[:, :, None]).view(features.shape)

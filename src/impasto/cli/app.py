@@ -23,7 +23,7 @@ app = App(
 )
 Device = Literal["auto", "cpu", "gpu"]
 Precision = Literal["auto", "float32", "bfloat16"]
-Engine = Literal["hourglass", "rows", "adain", "wct"]
+Engine = Literal["hourglass", "adain", "wct"]
 Flag = Annotated[bool, Parameter(negative="")]
 
 

@@ -97,7 +97,7 @@ def style_file(*paintings: Path, output: Annotated[Path, Parameter(alias="-o")],
     output
         Style file to write, .onnx.
     engine
-        What paints: hourglass, rows, adain or wct; the best that there is unless given.
+        What paints: hourglass, adain or wct; the best that there is unless given.
 
     """
     from impasto.paintings import write_style

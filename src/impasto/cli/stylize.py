@@ -26,8 +26,10 @@ from impasto.upscaler_config import Scale
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from impasto.cli.outputs import Job
     from impasto.images import Picture
     from impasto.large import Plan
+    from impasto.runtimes import Runtime
 
 Colors = Literal["style", "luma", "match", "histogram"]
 Icc = Literal["srgb", "keep"]
@@ -91,7 +93,7 @@ def stylize(
         Of photos with a colour profile: srgb converts them; keep paints them in their own colours, as Display P3, and
         the painting has the profile.
     engine
-        What paints after a painting: hourglass, rows, adain or wct; the best that there is unless given.
+        What paints after a painting: hourglass, adain or wct; the best that there is unless given.
     device
         Where to run; auto is the CPU, gpu needs a GPU that PyTorch or OpenVINO can use.
     precision
@@ -186,20 +188,7 @@ def stylize(
             failures += 1
             tell(str(error))
             continue
-        height, width = painted.pixels.shape[:2]
-        report(
-            {
-                "input": str(job.source),
-                "output": str(job.target),
-                "width": width,
-                "height": height,
-                "seconds": round(time.perf_counter() - start, 3),
-                "style": choice.told,
-                "device": runtimes[0].device,
-                "precision": runtimes[0].precision,
-            },
-            as_json=json,
-        )
+        report(job, painted, {"style": choice.told}, runtimes[0], time.perf_counter() - start, as_json=json)
     if failures:
         raise ImpastoError(f"{failures} of {len(jobs)} pictures failed")
     return 0
@@ -245,11 +234,14 @@ def write_target(target: Path, picture: "Picture", quality: int | None) -> None:
     sys.stdout.buffer.flush()
 
 
-def report(result: dict[str, Any], *, as_json: bool) -> None:
-    """Say what was written, and by which style or scale; nothing when the picture itself went to standard output."""
+def report(
+    job: "Job", picture: "Picture", by: dict[str, str], runtime: "Runtime", seconds: float, *, as_json: bool
+) -> None:
+    """Say what was written, `by` which style or scale; nothing when the picture itself went to standard output."""
+    height, width = picture.pixels.shape[:2]
     if as_json:
-        print(json.dumps(result), flush=True)
-    elif result["output"] != str(STREAM):
-        size = f"{result['width']} x {result['height']}"
-        told = result.get("style") or result["scale"]
-        print(printable(f"{result['output']}  {size}  {told}  {result['seconds']:.2f} s"), flush=True)
+        told: dict[str, Any] = {"input": str(job.source), "output": str(job.target), "width": width, "height": height}
+        told |= {"seconds": round(seconds, 3), **by, "device": runtime.device, "precision": runtime.precision}
+        print(json.dumps(told), flush=True)
+    elif job.target != STREAM:
+        print(printable(f"{job.target}  {width} x {height}  {'  '.join(by.values())}  {seconds:.2f} s"), flush=True)

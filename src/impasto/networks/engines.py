@@ -10,20 +10,17 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from impasto.config import StyleNetArgs
-from impasto.networks.autoencoder import WIDTHS, Decoder, encoder
-from impasto.networks.stylenet import StyleNet, tables
+from impasto.networks.autoencoder import Decoder, encoder
 from impasto.statistics import adain, mean_covariance, wct
 
 LEVELS: Final = (1, 2, 3, 4, 5)
-SMALL: Final = 0.05
-"""Deviation of features from which its logarithm counts: a dead channel's is 0, whatever it is rounded to."""
-
-
 GAIN: Final = 6.0
 """Most by which a photo's features are stretched on the levels where that is seen pixel by pixel."""
+CALM: Final = 0.05
+"""Added to the diagonal of correlations that are whitened there: of a grey photo the directions of colour are noise."""
+DEEPEST: Final = 5
+"""Level whose features hardly have colours: a decoder that was trained to undo them comes to 14 dB."""
 
 
 def layer(level: int) -> str:
@@ -87,13 +84,15 @@ class AdaINNet(nn.Module):
 
 
 class HourglassNet(nn.Module):
-    """Adaptive instance normalisation on four levels, from encoder to decoder (after Sheng et al. 2018).
+    """Normalisation on four levels, from encoder to decoder (after Sheng et al. 2018).
 
-    The lower levels keep the photo's lines, and have the painting's colours, which of relu4_1's are hardly seen.
+    The lower levels keep the photo's lines, and have the painting's colours, which of relu4_1's are hardly seen. There
+    the few channels are whitened and coloured (Li et al. 2017): colours are in how channels go together.
     """
 
     levels = (4, 3, 2, 1)
-    inputs = tuple(f"{kind}{level}" for level in levels for kind in ("mean", "deviation"))
+    whitened = (2, 1)
+    inputs = ("mean4", "deviation4", "mean3", "deviation3", "mean2", "coloring2", "mean1", "coloring1")
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,23 +102,31 @@ class HourglassNet(nn.Module):
     def forward(self, image: Tensor, style: Tensor, *statistics: Tensor) -> Tensor:
         """RGB (1, 3, H, W), H and W multiples of 8, and rows -> painted, not clamped."""
         features = self.encoder(image, [layer(level) for level in self.levels])
-        painted = self.paint(features, style[:1], [(style[1:] @ values)[None] for values in statistics])
+        mixed = [torch.tensordot(style[1:], values, 1)[None] for values in statistics]
+        painted = self.decoder(*self.styled(features, style[:1], mixed))
         return torch.lerp(painted, image, style[0] ** 4)  # what is lost of a photo that is hardly painted
 
-    def paint(self, features: Mapping[str, Tensor], own: Tensor, statistics: Sequence[Tensor]) -> Tensor:
-        """Images painted of features by layer, of which shares `own` (N,) stay: (N, 3, H, W).
+    def styled(self, features: Mapping[str, Tensor], own: Tensor, statistics: Sequence[Tensor]) -> list[Tensor]:
+        """What the decoder makes a painting of, deep to shallow, of features by layer, of which shares `own` (N,) stay.
 
-        The statistics, (N, C) as in `inputs`, are those of the paintings by their shares.
+        The statistics, (N, ...) as in `inputs`, are those of the paintings by their shares.
         """
-        painted = []
-        for level, mean, deviation in zip(self.levels, statistics[::2], statistics[1::2], strict=True):
+        made = []
+        for level, mean, spread in zip(self.levels, statistics[::2], statistics[1::2], strict=True):
             kept = features[layer(level)]
-            painted.append(adain(kept, mean, deviation, gain=GAIN) + own[:, None, None, None] * kept)
-        return self.decoder(*painted)  # type: ignore[no-any-return]
+            if level in self.whitened:
+                painted = wct(kept, mean, spread, iterate=True, eps=CALM)
+            else:
+                painted = adain(kept, mean, spread, gain=GAIN)
+            made.append(painted + own[:, None, None, None] * kept)
+        return made
 
 
 class WCTNet(nn.Module):
-    """Whitening and colouring, coarse to fine (Li et al. 2017)."""
+    """Whitening and colouring, coarse to fine (Li et al. 2017).
+
+    What the decoder of the deepest level loses of a picture is added to what it paints.
+    """
 
     def __init__(self, levels: Sequence[int] = (5, 4, 3, 2, 1)) -> None:
         super().__init__()
@@ -141,9 +148,11 @@ class WCTNet(nn.Module):
         for place, level in enumerate(self.levels):
             mean, coloring = statistics[2 * place : 2 * place + 2]
             features = self.encoders[str(level)](x, [layer(level)])[layer(level)]
-            colors = (shares @ coloring.flatten(1)).view(1, *coloring.shape[1:])
+            colors = torch.tensordot(shares, coloring, 1)[None]
             painted = wct(features, (shares @ mean)[None], colors, iterate=True) + own * features
-            x = self.decoders[str(level)](painted).clamp(0, 1)
+            decoder = self.decoders[str(level)]
+            lost = x - decoder(features) if level == DEEPEST else 0.0
+            x = (decoder(painted) + lost).clamp(0, 1)
         return self.between(image, x, style)  # type: ignore[no-any-return]
 
 
@@ -160,52 +169,5 @@ def share_weights(networks: Sequence[nn.Module]) -> None:
                 module.weight = first[name].weight
 
 
-class RowNet(nn.Module):
-    """A `StyleNet` whose rows a small network makes of a painting's statistics (Ghiasi et al. 2017)."""
-
-    inputs = (*(f"{kind}{level}" for level in LEVELS for kind in ("mean", "deviation")), "correlation1", "correlation2")
-
-    def __init__(self, args: StyleNetArgs | None = None, *, hidden: int = 128) -> None:
-        super().__init__()
-        self.net = StyleNet(args, rows=2)
-        self.shapes = {name: table.shape[1] for name, table in tables(self.net).items()}
-        for table in tables(self.net).values():
-            table.requires_grad_(False)
-        size = 2 * sum(WIDTHS) + sum(width * (width - 1) // 2 for width in WIDTHS[:2])
-        self.register_buffer("center", torch.zeros(size))
-        self.register_buffer("spread", torch.ones(size))
-        self.first = nn.Linear(size, hidden)
-        self.last = nn.Linear(hidden, sum(self.shapes.values()))
-        self.center: Tensor
-        self.spread: Tensor
-
-    def forward(self, image: Tensor, style: Tensor, *statistics: Tensor) -> Tensor:
-        """RGB (1, 3, H, W), H and W multiples of 4, and rows -> painted, not clamped."""
-        return self.paint(image, style[None], self.rows(describe(statistics)))
-
-    def rows(self, description: Tensor) -> dict[str, Tensor]:
-        """Tables of the network, (P, C) by name, of descriptions (P, D)."""
-        hidden = torch.relu(self.first((description - self.center) / self.spread))
-        return dict(zip(self.shapes, self.last(hidden).split([*self.shapes.values()], 1), strict=True))
-
-    def paint(self, image: Tensor, style: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
-        """Images (N, 3, H, W) by weights (N, 1 + P) of rows (P, C) by name."""
-        return functional_call(self.net, dict(rows), (image, style))  # type: ignore[no-any-return]
-
-
-def describe(statistics: Sequence[Tensor]) -> Tensor:
-    """Statistics of `RowNet.inputs`, (P, ...) each, as one vector a painting, (P, D)."""
-    *moments, first, second = statistics
-    logs = [(value / SMALL).log1p() if i % 2 else value for i, value in enumerate(moments)]
-    return torch.cat([*logs, upper(first), upper(second)], 1)
-
-
-def upper(matrix: Tensor) -> Tensor:
-    """What is above the diagonal of matrices (P, C, C), by rows: (P, C (C - 1) / 2)."""
-    count = matrix.shape[1]
-    places = [row * count + column for row in range(count) for column in range(row + 1, count)]
-    return matrix.flatten(1)[:, places]
-
-
-ENGINES: Final[dict[str, Any]] = {"adain": AdaINNet, "hourglass": HourglassNet, "wct": WCTNet, "rows": RowNet}
+ENGINES: Final[dict[str, Any]] = {"adain": AdaINNet, "hourglass": HourglassNet, "wct": WCTNet}
 """Networks by the names of their engines."""
