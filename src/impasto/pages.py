@@ -13,7 +13,7 @@ from impasto import __version__
 from impasto.downloads import Asset, Progress, check_asset, fetch
 from impasto.errors import StyleError, WeightsError
 from impasto.files import atomic_write
-from impasto.styles import Style, is_alone, is_builtin_palette, find_style, load_file, load_style, paintings_in
+from impasto.styles import Style, find_style, is_alone, is_builtin_palette, load_file, load_style, paintings_in
 
 RUNTIME: Final = Asset(
     name="onnxruntime-web-1.30.0.tgz",
@@ -137,4 +137,6 @@ def read_runtime(file: Path | None, progress: Progress | None) -> dict[str, byte
                     parts[MEMBERS[member.name]] = stream.read()
     except (OSError, tarfile.TarError, EOFError) as error:
         raise WeightsError(f"{file}: cannot read the archive ({error})") from error
+    if missing := [name for name, target in MEMBERS.items() if target not in parts]:
+        raise WeightsError(f"{file}: has no {missing[-1]}; it is not ONNX Runtime Web")
     return parts

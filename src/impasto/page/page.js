@@ -2,7 +2,7 @@
 
 import { duration, say, sayError, setLanguage, styleName } from "./text.js";
 
-const MOST = 12e6; // pixels that are painted at most: a browser gives a page some 4 GB
+const MOST = 12e6; // pixels that are painted at most, in one piece: some 1 GB for a palette, and minutes
 const $ = (id) => document.getElementById(id);
 const state = { stroke: null, name: "" };
 let choices = []; // what the page offers: name, title, weights of the file's styles, recommended strength
@@ -61,9 +61,6 @@ function show(made) {
   const seconds = (performance.now() - asked) / 1000;
   if (Number($("strength").value) > 0) pace = seconds / (made.width * made.height);
   shown = { ...made, style: choice(), stem: (opened.name ?? "photo").replace(/\.[^.]*$/, "") };
-  [$("canvas").width, $("canvas").height] = [made.width, made.height];
-  $("canvas").hidden = false;
-  $("welcome").hidden = true;
   $("save").disabled = $("compare").disabled = false;
   tell("painted_in", { seconds });
   draw();
@@ -79,9 +76,15 @@ function rest() {
 
 function draw() {
   const isPhoto = $("compare").getAttribute("aria-pressed") === "true";
-  $("canvas").getContext("2d").clearRect(0, 0, shown.width, shown.height);
-  $("canvas").getContext("2d").drawImage(isPhoto ? shown.photo : shown.painted, 0, 0);
-  $("canvas").setAttribute("aria-label", isPhoto ? say("before") : say("your_photo", { style: nameOf(shown.style) }));
+  drawOn(isPhoto ? shown.photo : shown.painted, isPhoto ? say("before") : say("your_photo", { style: nameOf(shown.style) }));
+}
+
+function drawOn(picture, label) {
+  $("welcome").hidden = true;
+  $("canvas").hidden = false;
+  [$("canvas").width, $("canvas").height] = [picture.width, picture.height];
+  $("canvas").getContext("2d").drawImage(picture, 0, 0);
+  $("canvas").setAttribute("aria-label", label);
 }
 
 // -------------------------------------------------------------------------------------------------------- the words
@@ -113,6 +116,7 @@ function showSliders() {
   $("stroke-told").textContent = state.stroke === null ? say("sharpest_told") : `× ${state.stroke.toFixed(2)}`;
   $("stroke").setAttribute("aria-valuetext", $("stroke-told").textContent);
   $("stroke-auto").setAttribute("aria-pressed", state.stroke === null);
+  $("stroke").classList.toggle("resting", state.stroke === null);
   for (const slider of document.querySelectorAll("input[type=range]")) {
     slider.style.setProperty("--fill", `${(100 * (slider.value - slider.min)) / (slider.max - slider.min)}%`);
   }
@@ -155,6 +159,7 @@ async function open(file) {
     return;
   }
   $("compare").setAttribute("aria-pressed", false);
+  drawOn(bitmap, say("photo_alone"));
   showSize();
   paint();
 }
