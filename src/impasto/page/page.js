@@ -10,6 +10,7 @@ let painter = null;
 let opened = null; // the photo's file
 let whole = null; // its width and height
 let bitmap = null; // the photo, where the worker does not have it yet
+let opening = 0; // photos that are being decoded
 let asked = null; // when the painting that is made was asked for
 let again = false; // whether something was moved since
 let shown = null; // painting and photo at the size that was painted
@@ -70,7 +71,7 @@ function show(made) {
 
 function rest() {
   asked = null;
-  $("busy").hidden = true;
+  $("busy").hidden = !opening;
   showSize();
 }
 
@@ -150,14 +151,14 @@ function translate(name) {
 
 async function open(file) {
   if (!file) return;
-  try {
-    const read = await decoded(file);
-    bitmap?.close();
-    [opened, whole, bitmap] = [file, [read.width, read.height], read];
-  } catch {
-    fail({ code: "undecoded" });
-    return;
-  }
+  $("busy").hidden = false;
+  opening++;
+  const read = await decoded(file).catch(() => null);
+  opening--;
+  $("busy").hidden = asked === null && !opening;
+  if (!read) return fail({ code: "undecoded" });
+  bitmap?.close();
+  [opened, whole, bitmap] = [file, [read.width, read.height], read];
   $("compare").setAttribute("aria-pressed", false);
   drawOn(bitmap, say("photo_alone"));
   showSize();
