@@ -21,7 +21,7 @@ from impasto.config import OptimizeConfig
 from impasto.engines import Frozen
 from impasto.export import load_network
 from impasto.images import fit, read_image, to_network, write_image
-from impasto.networks.engines import AdaINNet, HourglassNet, WCTNet, layer
+from impasto.networks.engines import DEEPEST, AdaINNet, HourglassNet, WCTNet, layer
 from impasto.optimize import optimize
 from impasto.paintings import available, engine_file, measure
 from impasto.sheets import draw
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="of the photos")
     parser.add_argument("--engines", nargs="+", default=available(), help="only these")
     parser.add_argument("--judge", default="vgg19-small16x")
-    parser.add_argument("--no-optimisation", action="store_true", help="leave optimisation out of the curves")
+    parser.add_argument("--optimised", type=int, help="of the pairs, by optimisation too; all unless given")
     parser.add_argument("--sheet", type=Path, help="picture to write")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
@@ -132,16 +132,17 @@ def curves(args: argparse.Namespace) -> dict[str, Any]:
         name: {s: lambda x, p, name=name, s=s: by_engine(x, p, name, s) for s in STRENGTHS}  # type: ignore[misc]
         for name in args.engines
     }
-    if not args.no_optimisation:
+    if args.optimised != 0:
         ways["optimisation"] = {w: lambda x, p, w=w: by_optimisation(x, p, w) for w in STYLE_WEIGHTS}  # type: ignore[misc]
     for name, settings in ways.items():
         found[name] = []
         for setting, paint in settings.items():
             values = []
-            for photo, painting in pairs(args):
+            for photo, painting in pairs(args)[: args.optimised if name == "optimisation" else None]:
                 values.append(judge.distances(paint(photo, painting), judge.seen(read_image(photo)), painting))
             content, style = np.mean(values, 0)
-            found[name].append({"at": setting, "content": round(content, 4), "style": round(style, 4)})
+            told = {"at": setting, "pairs": len(values)}
+            found[name].append({**told, "content": round(content, 4), "style": round(style, 4)})
             print(name, found[name][-1], flush=True)
     unpainted = [judge.distances(read_image(x), judge.seen(read_image(x)), p)[1] for x, p in pairs(args)]
     return {"pairs": len(unpainted), "unpainted": round(float(np.mean(unpainted)), 4), "curves": found}
@@ -203,7 +204,8 @@ def undone(frozen: nn.Module, image: Tensor) -> dict[str, Tensor]:
         through = [
             net.decoders[str(level)](net.encoders[str(level)](y, [layer(level)])[layer(level)]) for y in (image, x)
         ]
-        made[f" {level}"], x = through[0].clamp(0, 1), through[1].clamp(0, 1)
+        made[f" {level}"] = through[0].clamp(0, 1)
+        x = x if level == DEEPEST else through[1].clamp(0, 1)  # of the deepest what it loses is added again
     return made | {" all": x}
 
 

@@ -3,7 +3,7 @@
 ``batch``: photos of 1 megapixel from folder to folder, against one after another on one processor; killed twice on the
 way and run again, every painting once and the same. ``ray``: the same folder on Ray, begun for it on this machine,
 against this program's own processes. ``tiles`` and ``poster``: pictures of any size
-(see large.py). Nothing else should run on the machine.
+(see large.py). ``odd``: a folder of odd files (see odd.py). Nothing else should run on the machine.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from impasto.manifest import NAME
 from impasto.runtimes import processors, share_processors
 from impasto.styles import Style, find_style, read_style
 from large import MEMORY, poster, tiles
+from odd import odd
 from speed import machine, ran
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--photo", type=Path, default=EXAMPLES / "raccoon.jpg", help="of tiles and poster: is enlarged")
     parser.add_argument("--share", type=float, default=1.0, help="of tiles' and poster's sides, to try them quickly")
     parser.add_argument("--memory", type=float, default=MEMORY, help="gigabytes that tiles and poster may use")
+    parser.add_argument("--odd", type=int, default=3000, help="odd files")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
@@ -168,7 +170,7 @@ def ray(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return results
 
 
-MEASUREMENTS = {"batch": batch, "ray": ray, "tiles": tiles, "poster": poster}
+MEASUREMENTS = {"batch": batch, "ray": ray, "tiles": tiles, "poster": poster, "odd": odd}
 
 if __name__ == "__main__":
     main()

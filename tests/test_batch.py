@@ -553,10 +553,12 @@ def test_the_configuration_is_all_that_decides_a_painting(invert: Path, colors: 
         replace(work, style=[(style, mask.T)]),
         replace(work, options=options | {"mask": mask}),
         replace(work, quality=3),
+        replace(work, tile=512),
     ]
     hashes = [each.configuration(clip=False) for each in (work, *others)]
     assert len(set(hashes)) == len(hashes)
     steadier = replace(work, clip=ClipConfig(steady=0.1))
     assert steadier.configuration(clip=False) == work.configuration(clip=False)
     assert steadier.configuration(clip=True) != work.configuration(clip=True)
-    assert replace(work, resume=False).configuration(clip=True) == work.configuration(clip=True)
+    for same in (replace(work, resume=False), replace(work, memory=1e9)):
+        assert same.configuration(clip=True) == work.configuration(clip=True)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from impasto import BatchConfig, BatchStep, DeviceError, MissingExtraError, batch, stylize_folder
 from impasto.images import read_image
-from impasto.painters import Here
+from impasto.painters import ITSELF, Here, Job
 
 Noise = Callable[..., npt.NDArray[np.uint8]]
 
@@ -119,6 +119,29 @@ def test_a_killed_process_costs_nothing(address: str, invert: Path, noise: Noise
     for name in paintings("out"):
         source = read_image(f"photos/{name.replace('-invert', '')}")
         np.testing.assert_array_equal(read_image(f"out/{name}"), 255 - source)
+
+
+@RAY_ONLY
+@QUIETLY
+def test_what_a_share_of_the_memory_does_not_hold_is_painted_alone(
+    invert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it does not hold a process, all of it does."""
+    from impasto.cluster import Cluster
+
+    given: list[tuple[bool, float | None, int]] = []
+    submit = Cluster.submit
+
+    def spied(self: Cluster, job: Job) -> object:
+        given.append((job.alone, self.memory, len(self.running)))
+        return submit(self, job)
+
+    monkeypatch.setattr(Cluster, "submit", spied)
+    steps = stylize_folder("photos", "out", invert, batch=BatchConfig(cluster="auto", workers=2), memory=0.42)
+    assert list(steps)[-1].painted == 3
+    assert [alone for alone, _, _ in given] == [False] * 3 + [True] * 3
+    assert [share for _, share, _ in given] == pytest.approx([(0.42e9 - ITSELF) / 2] * 6)
+    assert [running for alone, _, running in given if alone] == [0, 0, 0]  # one after another
 
 
 @RAY_ONLY

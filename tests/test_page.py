@@ -371,6 +371,57 @@ def test_a_mask_keeps_the_photo(page: Page, photo: Path, tmp_path: Path) -> None
 
 
 @DESKTOP
+def test_a_mask_is_brushed_by_keys_alone(page: Page, photo: Path, tmp_path: Path) -> None:
+    open_photo(page, photo)
+    upright = np.rot90(pixels_of(photo), -1)
+    canvas, middle = page.locator("#canvas"), (slice(280, 320), slice(430, 470))
+    page.get_by_role("tab", name="Mask").focus()
+    page.keyboard.press("Enter")
+    page.locator("#theme").focus()
+    page.keyboard.press("Tab")
+    expect(canvas).to_be_focused()
+    expect(page.get_by_role("application", name="Your photo, painted in The Starry Night")).to_be_focused()
+    expect(canvas).to_have_accessible_description(re.compile("Arrow keys move the brush"))
+    check_accessible(page)
+    still = shown(page)
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#status")).to_have_text("57% across, 50% down; brush 12%.")
+    assert difference(shown(page), still) > 0
+    page.keyboard.press("Shift+ArrowLeft")
+    page.wait_for_timeout(100)
+    np.testing.assert_array_equal(shown(page), still)  # the ring is back in the middle
+    for _ in range(20):
+        page.keyboard.press("]")
+    expect(page.get_by_role("slider", name="Brush")).to_have_value("40")
+    page.keyboard.press("[")
+    expect(page.get_by_role("slider", name="Brush")).to_have_value("38")
+    page.keyboard.down("Space")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.up("Space")
+    history(page, 2)
+    keep_picture(page, "web-mask-keys")
+    kept = pixels_of(download(page, "png", tmp_path))
+    assert difference(kept[middle], upright[middle]) < 1
+    assert difference(kept[280:320, 550:590], upright[280:320, 550:590]) < 1  # a fifth of 600 to the right
+    assert difference(kept[280:320, 200:240], upright[280:320, 200:240]) > 10
+    canvas.focus()
+    for _ in range(2):
+        page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("e")
+    history(page, 3)
+    erased = pixels_of(download(page, "png", tmp_path))
+    assert difference(erased[middle], upright[middle]) > 10
+    page.keyboard.press("Control+Z")
+    again = pixels_of(download(page, "png", tmp_path))
+    np.testing.assert_array_equal(again, kept)
+    page.get_by_role("tab", name="Style").click()
+    expect(page.get_by_role("img", name=re.compile("^Your photo, painted"))).to_be_visible()
+    assert not page.evaluate("document.querySelector('#canvas').hasAttribute('tabindex')")
+
+
+@DESKTOP
 def test_compare_and_zoom(page: Page, photo: Path) -> None:
     open_photo(page, photo)
     painted = shown(page)

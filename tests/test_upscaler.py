@@ -23,6 +23,7 @@ from torch import Tensor
 from conftest import loss_network, picture
 from impasto.errors import StyleError, TrainingError
 from impasto.export import export_upscaler, load_network, load_upscaler_network
+from impasto.files import TEMPORARY
 from impasto.images import Pixels
 from impasto.journal import UpscalerStep
 from impasto.networks.upscaler import UpscalerNet, bicubic_weight, repeated
@@ -364,10 +365,14 @@ def test_a_killed_run_goes_back_to_its_checkpoint(trainer: Trainer) -> None:
     kept = trainer.checkpoint("killed").read_bytes()
     run.close()
     trainer.checkpoint("killed").write_bytes(kept)  # what a kill would have left
+    half = trainer.checkpoint("killed").with_name(TEMPORARY.format("killed"))
+    half.write_bytes(b"half a checkpoint")
+    os.utime(half, (0, 0))
     rest = trainer.run("killed", checkpoint_interval=2)
     assert rest[0].event == "resumed at step 2"
     assert same(trainer.exported[-1][0], whole)
     assert [line["step"] for line in trainer.log("killed")] == [1, 2, 3, 4, 5, 6]
+    assert not half.exists()
 
 
 def test_a_run_of_other_settings_is_not_continued(trainer: Trainer) -> None:

@@ -17,7 +17,7 @@ from impasto import storage
 from impasto.config import BatchConfig, ClipConfig
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.files import remove_temporary
-from impasto.images import WRITE_SUFFIXES
+from impasto.images import ICC, WRITE_SUFFIXES
 from impasto.manifest import EVERY_S, FileResult, Manifest
 from impasto.memory import free_memory, total_memory
 from impasto.painters import Here, Job, Outcome, Processes, Work, prepared
@@ -25,7 +25,7 @@ from impasto.runtimes import processors
 from impasto.sources import find, is_clip, painted_name, split
 from impasto.storage import Entry
 from impasto.styles import Style, load_style, paintings_in
-from impasto.stylize import check, check_stroke
+from impasto.stylize import check, check_stroke, limit_of
 
 if TYPE_CHECKING:
     from impasto.cluster import Cluster
@@ -111,6 +111,9 @@ def stylize_folder(
     engine: str | None = None,
     device: str = "auto",
     precision: str = "auto",
+    memory: float | None = None,
+    tile: int | None = None,
+    icc: str = "srgb",
     quality: int | None = None,
     batch: BatchConfig | None = None,
     clip: ClipConfig | None = None,
@@ -122,10 +125,12 @@ def stylize_folder(
 
     `source`: a folder, a pattern (``photos/**/*.jpg``), a file, an address of fsspec's (``s3://bucket/photos``), or
     several of them. `target`: a folder, which is made, or such an address. `style` to `precision`: as of `stylize`.
-    `quality`: 1 to 100. `batch`, `clip`: what else is asked for. `resume`: leave what is painted as it is, and go on
-    with a video; otherwise all is painted anew. `name`: what outputs are called after. `recipe`: what
-    `recipes.of_photo` takes. A file that fails is a step like any other. Closed, it finishes the photos that are being
-    painted; called again, it paints what is left or has changed.
+    `memory`: gigabytes that all processes may take together, of a cluster those of each machine; photos that a
+    process's share of it does not hold are painted by tiles, and what does not fit so alone; videos are not held to
+    it. `tile`: as of `stylize`. `icc`: as of `read_picture`. `quality`: 1 to 100. `batch`, `clip`: what else is asked
+    for. `resume`: leave what is painted as it is, and go on with a video; otherwise all is painted anew. `name`: what
+    outputs are called after. `recipe`: what `recipes.of_photo` takes. A file that fails is a step like any other.
+    Closed, it finishes the photos that are being painted; called again, it paints what is left or has changed.
 
     Raises:
         ValueError: An argument is out of range, or two files would become one.
@@ -134,11 +139,15 @@ def stylize_folder(
     """
     batch = batch or BatchConfig()
     check(strength, stroke, colors, mask, max_side)
+    limit = limit_of(memory, tile)
     if quality is not None and not 1 <= quality <= 100:
         raise ValueError(f"quality is {quality}; it must be from 1 to 100")
     options = {"strength": strength, "stroke": stroke, "colors": colors, "mask": mask, "max_side": max_side}
     options |= {"device": device, "precision": precision}
     asked: dict[str, Any] = {"quality": quality, "clip": clip or ClipConfig(), "resume": resume, "recipe": recipe}
+    if icc not in ICC:
+        raise ValueError(f"icc is {icc!r}; it must be one of {', '.join(ICC)}")
+    asked |= {"memory": limit.memory, "tile": limit.tile, "icc": icc}
     work = prepared(Work(style=loaded(style, engine), options=options, **asked))
     for one, own in work.regions:
         check_stroke(stroke, one)
@@ -286,7 +295,8 @@ class Run:
             # Threads and the memory of each are those of a run of the whole folder: how many there are moves the last
             # bits of a painting, and what is left of a folder is to become what it would have become at once.
             threads = max(1, processors() // min(most, sum(not task.clip for task in self.tasks)))
-            with ended(Processes(self.work, count, threads, total_memory() / 2 / most)) as painters:
+            memory = self.work.share(most) or total_memory() / 2 / most
+            with ended(Processes(self.work, count, threads, memory)) as painters:
                 yield from self.paint(photos, painters)
         last = [*self.again, *(task for task in left if task.clip)]
         if last:
@@ -294,16 +304,24 @@ class Run:
                 yield from self.paint(last, painters, alone=True)
 
     def most_workers(self) -> int:
-        """How many photos to paint at a time: each on a processor, since a photo on all of them wastes some."""
+        """How many photos to paint at a time: each on a processor, since a photo on all of them wastes some.
+
+        It does not depend on how many are left, and neither do the threads and the memory of each.
+        """
+        if self.batch.workers:
+            return self.batch.workers
         gpu = self.work.options["device"] == "gpu"
-        return self.batch.workers or (2 if gpu else processors())  # two, so that one is read while another is painted
+        most = 2 if gpu else processors()  # two, so that one is read while another is painted
+        whole = self.work.share(1)
+        return most if whole is None else max(1, min(most, int(whole / PROCESS_BYTES)))
 
     def paint(self, tasks: Sequence[Task], painters: Painters, *, alone: bool = False) -> Iterator[BatchStep]:
         """Have files painted, and note what comes of them."""
         waiting, running = deque(tasks), dict[Future[Outcome], Task]()
+        single = alone and self.work.memory is not None  # of which each may take all
         try:
             while waiting or running:
-                while waiting and len(running) < painters.size:
+                while waiting and len(running) < (1 if single else painters.size):
                     task = waiting.popleft()
                     running[painters.submit(self.job(task, alone=alone))] = task
                 done, _ = wait(running, TICK_S, FIRST_COMPLETED)

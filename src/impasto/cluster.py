@@ -34,13 +34,13 @@ QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_Z
 """So that Ray reports nothing to its makers and gives no advice, unless the environment says otherwise."""
 
 
-def paint(references: "list[ray.ObjectRef[Work]]", job: Job) -> Outcome:
+def paint(references: "list[ray.ObjectRef[Work]]", job: Job, memory: float | None) -> Outcome:
     """Paint a file in a process of Ray's; the reference, in a list so that it comes as one, leads to the work."""
     try:
         work = prepared(references[0])
     except ImpastoError as error:
         return Outcome(status="refused", error=str(error))
-    return paint_file(work, job)
+    return paint_file(work, job, memory)
 
 
 @lru_cache(maxsize=1)
@@ -68,6 +68,8 @@ class Cluster:
         gpus = 1 if work.options["device"] == "gpu" else 0
         self.task: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(paint)
         self.references = [ray.put(work)]
+        most = most_beside()
+        self.memory = work.share(min(workers or most, most))
         self.running: dict[Future[Outcome], tuple[Job, Any]] = {}
 
     @property
@@ -79,7 +81,7 @@ class Cluster:
     def submit(self, job: Job) -> "Future[Outcome]":
         """Have a file painted."""
         future: Future[Outcome] = Future()
-        reference = self.task.remote(self.references, job)
+        reference = self.task.remote(self.references, job, None if job.alone else self.memory)
         self.running[future] = job, reference
 
         def finish(answer: "Future[Outcome]") -> None:
@@ -111,6 +113,12 @@ def outcome_of(answer: "Future[Outcome]", job: Job) -> Outcome:
     except Exception as error:  # Ray's own, and those of what it is built on  # noqa: BLE001
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         return Outcome(status="died", error=f"{job.source}: the process that painted it died ({reason})")
+
+
+def most_beside() -> int:
+    """Files that one machine of the cluster paints at a time, at most."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return max(1, *(int(node["Resources"].get("CPU", 1)) for node in nodes if node["Alive"]))
 
 
 def join(address: str, workers: int | None) -> bool:

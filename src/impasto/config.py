@@ -32,6 +32,23 @@ def check_range(config: Any, low: float, high: float, *names: str) -> None:
                 raise ValueError(f"{name} is {number}; it must be from {low:g} to {high:g}")
 
 
+def check_training(config: Any) -> None:
+    """Raise a ValueError for the first setting out of range of those that every training run has."""
+    check_choices(config)
+    check_range(config, 32, 4096, "image_size")
+    for name in ("image_size", "batch_size", "loss_network"):
+        if not getattr(config, name):
+            raise ValueError(f"{name} is empty; it needs a value")
+    check_range(config, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
+    check_range(config, 0, 1e12, "warmup_steps")
+    check_range(config, 0, 1 - 1e-9, "average_decay")
+    check_range(config, 1e-12, 1e12, "learning_rate", "gradient_clip")
+    check_range(config, 1, 1e12, "steps")
+    check_range(config, 0, 2**63 - 1, "seed")
+    if len(config.batch_size) not in (1, len(config.image_size)):
+        raise ValueError(f"batch_size has {len(config.batch_size)} values and image_size {len(config.image_size)}")
+
+
 def key_of(painting: Path) -> str:
     """What a painting is called in settings by painting: its stem, dots as underscores, since dots part settings."""
     return painting.stem.replace(".", "_")
@@ -189,23 +206,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check every value and what must go together; raises ValueError."""
-        check_choices(self)
-        check_range(self, 32, 4096, "image_size", "style_size")
-        for name in ("paintings", "image_size", "style_size", "batch_size", "loss_network"):
+        check_training(self)
+        for name in ("paintings", "style_size"):
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty; it needs a value")
-        check_range(self, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
-        check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "stability_weight", "warmup_steps")
+        check_range(self, 32, 4096, "style_size")
+        check_range(self, 0, 1e12, "content_weight", "style_weight", "tv_weight", "stability_weight")
+        check_range(self, 1e-12, 1e12, "epochs", "minutes")
         keys = [key_of(path) for path in self.paintings]
         for key, factor in self.emphasis.items():
             if key not in keys:
                 raise ValueError(f"emphasis is of {key}; the paintings are {', '.join(keys)}")
             if not 0 < factor <= 1e6:
                 raise ValueError(f"emphasis of {key} is {factor}; it must be above 0, at most 1000000")
-        check_range(self, 0, 1 - 1e-9, "average_decay")
-        check_range(self, 1e-12, 1e12, "learning_rate", "gradient_clip", "epochs", "minutes")
-        check_range(self, 1, 1e12, "steps")
-        check_range(self, 0, 2**63 - 1, "seed")
         if self.unfreeze and (not self.base or self.architecture != "StyleNet"):
             raise ValueError("unfreeze is for a StyleNet's base; give one, or leave it out")
         if self.architecture == "TransformerNet":
@@ -219,8 +232,6 @@ class TrainConfig:
             raise ValueError(f"style_size is {self.style_size}; it must rise")
         if sum(v is not None for v in (self.steps, self.epochs, self.minutes)) > 1:
             raise ValueError("steps, epochs and minutes all set the length of a run; give one of them")
-        if len(self.batch_size) not in (1, len(self.image_size)):
-            raise ValueError(f"batch_size has {len(self.batch_size)} values and image_size {len(self.image_size)}")
         for name in ("content_layers", "style_layers"):
             parse_weighted(getattr(self, name), name)
 

@@ -28,17 +28,17 @@ _DROPPED_EXIF_TAGS = frozenset(
 MAX_EXIF_BYTES = 65_000  # a JPEG segment holds 65,533
 
 
-def read_exif(image: Image.Image) -> tuple[int, bytes]:
-    """Return the orientation (1 is upright) and the EXIF block of what stays true."""
+def read_exif(image: Image.Image, *, srgb: bool = True) -> tuple[int, bytes]:
+    """Return the orientation (1 is upright) and the EXIF block of what stays true, which says whether it is sRGB."""
     orientation, exif = 1, b""
     with contextlib.suppress(Exception):  # a broken block costs its metadata, never the picture
         tags = image.getexif()
         orientation = tags.get(_ORIENTATION, 1)
-        exif = _true_exif(tags)
+        exif = _true_exif(tags, srgb=srgb)
     return orientation, exif
 
 
-def _true_exif(tags: Image.Exif) -> bytes:
+def _true_exif(tags: Image.Exif, *, srgb: bool) -> bytes:
     """Rebuild an EXIF block from what holds for any rendering of the same photograph."""
     kept = Image.Exif()
     kept.update({tag: tags[tag] for tag in _KEPT_TAGS if tag in tags})
@@ -46,7 +46,7 @@ def _true_exif(tags: Image.Exif) -> bytes:
     if str(shot.get(HISTORY, "")).startswith(RECIPE_MARK):
         del shot[HISTORY]  # how the old picture was made, not what will be made of it
     if shot:
-        kept[EXIF_IFD] = shot | {_COLOR_SPACE: 1}  # sRGB
+        kept[EXIF_IFD] = shot | {_COLOR_SPACE: 1 if srgb else 0xFFFF}  # sRGB, or what the profile says
     if place := tags.get_ifd(GPS_IFD):
         kept[GPS_IFD] = place
     block = kept.tobytes() if len(kept) else b""
@@ -128,14 +128,23 @@ def _keeps(transform: ImageCms.ImageCmsTransform) -> bool:
 
 def is_srgb(profile: bytes | None) -> bool:
     """Whether colours with this profile are sRGB's, as those without one are taken for; a broken one is none."""
-    if not profile or profile == srgb_profile():
-        return True
+    return not profile or profile == srgb_profile() or _is_srgb(profile) is True
+
+
+def is_other_rgb(profile: bytes | None) -> bool:
+    """Whether a profile is of RGB that is not sRGB; a broken one is none."""
+    return bool(profile) and profile != srgb_profile() and _is_srgb(profile) is False
+
+
+def _is_srgb(profile: bytes | None) -> bool | None:
+    """Whether a profile of RGB is sRGB's; None where it is broken, or of something else."""
     from PIL import ImageCms
 
     try:
-        return _keeps(ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), "RGB", "RGB"))
+        stated = io.BytesIO(profile or b"")
+        return _keeps(ImageCms.buildTransform(stated, ImageCms.createProfile("sRGB"), "RGB", "RGB"))
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return False
+        return None
 
 
 @lru_cache(maxsize=1)

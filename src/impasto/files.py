@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 TEMPORARY: Final = ".impasto-{}.tmp"
 """Short: a name may be near the system's limit."""
 
+OLD_S: Final = 600.0
+"""After which a temporary file that nobody has written to is what a process that was killed left behind."""
+
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
@@ -62,7 +65,7 @@ def check_write(path: str | Path) -> None:
     temporary.unlink()
 
 
-def remove_temporary(folder: Path, age_s: float) -> None:
+def remove_temporary(folder: Path, age_s: float = OLD_S) -> None:
     """Remove, in a folder and those in it, what `atomic_write` was writing so long ago when its process was killed."""
     for path in folder.rglob(TEMPORARY.format("*")):
         with contextlib.suppress(OSError):  # another one removes it too, or may not

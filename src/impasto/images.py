@@ -15,6 +15,7 @@ import math
 import re
 import struct
 import sys
+import warnings
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +25,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from impasto.decoding import EXIF_IFD, GPS_IFD, is_srgb, read_exif, split_alpha, srgb_profile, to_srgb
+from impasto.decoding import EXIF_IFD, GPS_IFD, is_other_rgb, read_exif, split_alpha, srgb_profile, to_srgb
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.files import atomic_write, check_write
+from impasto.profiles import light_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +45,8 @@ DEFAULT_MAX_PIXELS = 160_000_000
 DEFAULT_MAX_SIDE = 65_535
 """The longest side that a JPEG header can state."""
 
+ICC = ("srgb", "keep")
+"""What is done with a colour profile: converted to sRGB, or kept."""
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 """Of files that keep the 16 bits of a photo."""
 READ_SUFFIXES = frozenset(
@@ -122,13 +126,15 @@ class Picture:
     """
 
     pixels: Pixels
-    """uint8 (height, width, 3), RGB, sRGB, not multiplied by alpha; uint16 where 16 bits were asked for."""
+    """uint8 (height, width, 3), RGB, sRGB unless `icc` is there, not multiplied by alpha; uint16 where asked for."""
     alpha: Pixels | None = None
     """uint8 (height, width), 255 is opaque; None where every pixel is."""
     exif: bytes = b""
     """Camera, exposure, dates, place, author and copyright: an EXIF block with its ``Exif`` prefix, or empty."""
     dpi: float | None = None
     """Pixels an inch, where the file states one for both directions."""
+    icc: bytes | None = None
+    """ICC profile of the RGB that the pixels are in, where a file's own was kept; None is sRGB."""
 
     def __post_init__(self) -> None:
         _check_array(self.pixels, "pixels", (np.uint8, np.uint16))
@@ -168,6 +174,7 @@ def read_picture(
     max_side: int = DEFAULT_MAX_SIDE,
     shrink_to: int | None = None,
     deep: bool = False,
+    icc: str = "srgb",
 ) -> Picture:
     """Read JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF (first frame) or, with the extra ``heif``, HEIC.
 
@@ -181,13 +188,18 @@ def read_picture(
         max_side: Refuse a picture that is wider or higher than this many pixels.
         shrink_to: Where the shorter side is going to be this small anyway, a JPEG may be decoded at 1/2, 1/4 or 1/8 of
             its size (not below this), several times as fast. Other formats are read in full.
-        deep: Keep the 16 bits of colours in a PNG or TIFF as uint16 pixels, where they are sRGB's. Alpha has 8.
+        deep: Keep the 16 bits of colours in a PNG or TIFF as uint16 pixels. Alpha has 8. A profile of tables, not of
+            curves and a matrix, is converted in 8 bits, with a warning.
+        icc: ``srgb`` converts; ``keep`` leaves RGB with a profile of its own as it is and carries that in the result.
 
     Raises:
+        ValueError: `icc` is something else.
         ImageError: The file is missing, unreadable, empty, broken, cut off, too large or not a picture.
         MissingExtraError: It is a HEIC file and the extra is not installed.
 
     """
+    if icc not in ICC:
+        raise ValueError(f"icc is {icc!r}; it must be one of {', '.join(ICC)}")
     with _reading(source) as name, _opened(source) as stream:
         kind = _sniff(stream)
         image = _open(stream, kind)
@@ -201,7 +213,7 @@ def read_picture(
             stream.seek(0)
             image = _open(stream, kind)
         image.load()
-        return _to_picture(image, low, name)
+        return _to_picture(image, low, name, keep=icc == "keep")
 
 
 def image_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
@@ -272,18 +284,31 @@ def _check_size(size: tuple[int, int], max_pixels: int, max_side: int) -> None:
         )
 
 
-def _to_picture(image: Image.Image, low: Image.Image | None, name: str) -> Picture:
-    """Turn a loaded image of any mode into sRGB, upright: 8 bits, or 16 with what has the pixels' lower bytes."""
-    orientation, exif = read_exif(image)
+def _to_picture(image: Image.Image, low: Image.Image | None, name: str, *, keep: bool) -> Picture:
+    """Turn a loaded image of any mode into sRGB, upright: 8 bits, or 16 with what has the pixels' lower bytes.
+
+    `keep` leaves RGB in its own colour space.
+    """
+    profile = image.info.get("icc_profile")
     color, alpha = split_alpha(image)
+    other = (keep or low is not None) and color.mode == "RGB" and is_other_rgb(profile)
+    icc = profile if keep and other else None
+    orientation, exif = read_exif(image, srgb=icc is None)
     dpi = _to_dpi(image.info.get("dpi"))
-    if low is None:
-        color = to_srgb(color, image.info.get("icc_profile"), name)
+    light = light_of(profile or b"") if low is not None and other and not keep else None
+    if low is not None and other and not keep and light is None:
+        message = f"{name}: its colour profile has tables, by which 16 bits become 8; --icc keep keeps both"
+        warnings.warn(message, UserWarning, stacklevel=3)
+        low = None
+    if icc is None and light is None:
+        color = to_srgb(color, profile, name)
     if alpha and alpha.getextrema() == (255, 255):
         alpha = None
     turn = _TURNS.get(orientation, lambda upright: upright)
     pixels = _upright([color] if low is None else [color, low.convert("RGB")], turn)
-    return Picture(pixels, None if alpha is None else _upright([alpha], turn), exif, dpi)
+    if light is not None:
+        light.to_srgb(pixels)
+    return Picture(pixels, None if alpha is None else _upright([alpha], turn), exif, dpi, icc)
 
 
 def _upright(layers: list[Image.Image], turn: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -311,8 +336,6 @@ def _open_low(stream: BinaryIO, kind: str, image: ImageFile.ImageFile) -> ImageF
     The other order's raw mode keeps the lower byte.
     """
     if kind not in ("PNG", "TIFF") or image.mode not in ("RGB", "RGBA") or "transparency" in image.info:
-        return None
-    if not is_srgb(image.info.get("icc_profile")):
         return None
     stream.seek(0)
     low = _open(stream, kind)
@@ -345,7 +368,7 @@ def write_image(
     format: str | None = None,  # noqa: A002 (the word that users of Pillow know)
     quality: int | None = None,
 ) -> None:
-    """Write a picture as JPEG, PNG, WebP, AVIF or TIFF, tagged as sRGB, with what a `Picture` carries.
+    """Write a picture as JPEG, PNG, WebP, AVIF or TIFF, tagged as sRGB or what it is in, with what a `Picture` carries.
 
     A file appears under its name when it is complete or not at all. Alpha goes where the format has it; a JPEG is
     composited over white. uint16 pixels make a 16-bit PNG or TIFF.
@@ -429,7 +452,9 @@ def _save_options(picture: Picture, kind: str, quality: int | None) -> dict[str,
     options = dict(_ENCODERS[kind])
     if quality is not None and "quality" in options:
         options["quality"] = int(quality)
-    if kind == "png":
+    if picture.icc:
+        options["icc_profile"] = picture.icc
+    elif kind == "png":
         from PIL.PngImagePlugin import PngInfo
 
         options["pnginfo"] = PngInfo()
@@ -456,7 +481,8 @@ def _encode_png_16(picture: Picture) -> bytes:
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     packed = zlib.compress(filtered.data, 1)
-    chunks = [(b"IHDR", struct.pack(">2I5B", width, height, 16, 6 if alpha else 2, 0, 0, 0)), (b"sRGB", b"\0")]
+    chunks = [(b"IHDR", struct.pack(">2I5B", width, height, 16, 6 if alpha else 2, 0, 0, 0))]
+    chunks.append((b"iCCP", b"icc\0\0" + zlib.compress(picture.icc)) if picture.icc else (b"sRGB", b"\0"))
     if picture.dpi:
         chunks.append((b"pHYs", struct.pack(">2IB", *[round(picture.dpi / 0.0254)] * 2, 1)))  # pixels a metre
     if picture.exif:
@@ -486,7 +512,7 @@ def _encode_tiff_16(picture: Picture) -> bytes:
     directory.update({tag: values for tag, values in own.items() if values})
     count = values.shape[2]
     directory.update({256: width, 257: height, 258: (16,) * count, 259: 1, 262: 2, 273: 0, 277: count, 278: height})
-    directory.update({279: len(data), 284: 1, 34675: srgb_profile()})
+    directory.update({279: len(data), 284: 1, 34675: picture.icc or srgb_profile()})
     if alpha:
         directory[338] = 2  # not multiplied into the colours
     if picture.dpi:

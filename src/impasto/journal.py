@@ -17,20 +17,13 @@ CLOCK = frozenset({"progress", "seconds", "seconds_left"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """What one training step came to."""
+class TrainingStep:
+    """What one step of any training came to."""
 
     step: int
     progress: float
     """Share of the run that is done, 0 to 1."""
     loss: float
-    content: float
-    style: float
-    tv: float
-    instability: float
-    """What in the paintings does not move with the photo, over their variance; 0 where it has no weight."""
-    styles: Mapping[str, float]
-    """Moving average of each style's loss, by name."""
     learning_rate: float
     images: int
     """Photos seen since the run began."""
@@ -41,7 +34,7 @@ class Step:
     sample: Path | None = None
     """Sheet of validation photos that was written at this step."""
     figures: Mapping[str, Mapping[str, float]] | None = None
-    """Content and style losses of each style, by name, on the validation photos; with a sample."""
+    """By name, what was measured on the validation photos; with a sample."""
     checkpoint: Path | None = None
     """Checkpoint that was written at this step."""
     event: str = ""
@@ -49,28 +42,31 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UpscalerStep:
-    """What one step of an upscaler's training came to; see `Step` for what both have."""
+class Step(TrainingStep):
+    """What one step of a style's training came to; its figures are the content and style losses of each style."""
 
-    step: int
-    progress: float
-    loss: float
+    content: float
+    style: float
+    tv: float
+    instability: float
+    """What in the paintings does not move with the photo, over their variance; 0 where it has no weight."""
+    styles: Mapping[str, float]
+    """Moving average of each style's loss, by name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpscalerStep(TrainingStep):
+    """What one step of an upscaler's training came to.
+
+    Its figures are the PSNR of lightness in dB and the feature distance, ``bicubic`` and ``upscaled``, of the samples.
+    """
+
     features: float
     """Relative distance of the features to the photo's; 0 where it has no weight."""
     pixels: float
     """Mean absolute difference of the pixels, of 1."""
     small: float
     """The same when both are made small again."""
-    learning_rate: float
-    images: int
-    seconds: float
-    images_per_second: float
-    seconds_left: float
-    sample: Path | None = None
-    figures: Mapping[str, Mapping[str, float]] | None = None
-    """PSNR of lightness in dB and feature distance, ``bicubic`` and ``upscaled``, of the samples; with a sample."""
-    checkpoint: Path | None = None
-    event: str = ""
 
 
 class Journal:
@@ -94,7 +90,7 @@ class Journal:
         except OSError as error:
             raise TrainingError(f"{self.file}: cannot write the log ({error.strerror})") from error
 
-    def write(self, step: Step | UpscalerStep) -> None:
+    def write(self, step: TrainingStep) -> None:
         """Append a step to the log, and to TensorBoard where that is wanted."""
         line = {k: to_plain(v) for k, v in dataclasses.asdict(step).items() if v not in (None, "")}
         try:
@@ -105,7 +101,7 @@ class Journal:
         if self.tensorboard:
             self.write_events(step)
 
-    def write_events(self, step: Step | UpscalerStep) -> None:
+    def write_events(self, step: TrainingStep) -> None:
         """Write a step's figures for TensorBoard."""
         for name, value in dataclasses.asdict(step).items():
             if isinstance(value, float) and name not in CLOCK:

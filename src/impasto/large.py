@@ -68,6 +68,8 @@ class Limit:
     """Bytes of the whole process; a quarter of what is free beside what it has unless given."""
     tile: int | None = None
     """Side of the tiles in pixels, margins included; as large as fits the memory unless given."""
+    taken: float | None = None
+    """Bytes of it that are there before, the photo's too, unless it is to be asked what the process has."""
 
     @property
     def given(self) -> bool:
@@ -131,7 +133,7 @@ def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: 
         if limit.given:
             raise
         return whole
-    pixels, taken = math.prod(photo), resident_memory()
+    pixels, taken = math.prod(photo), resident_memory() if limit.taken is None else limit.taken
     entire = math.prod(canvas) * held(needs, runtime) + pixels * (14 if canvas != photo else 6) * depth
     if (limit.tile is None and taken + entire <= limit.bytes) or (limit.tile or 0) >= max(canvas):
         return replace(whole, gigabytes=(taken + entire) / 1e9)

@@ -30,7 +30,7 @@ from impasto.config import ClipConfig, to_json
 from impasto.errors import DeviceError, ImpastoError
 from impasto.images import DEEP_SUFFIXES, image_size, read_picture, write_image
 from impasto.large import Limit
-from impasto.memory import keep_memory
+from impasto.memory import keep_memory, resident_memory
 from impasto.recipes import hash_of, of_photo, with_recipe
 from impasto.runtimes import share_processors
 from impasto.styles import Style, chosen
@@ -46,6 +46,9 @@ DECODED_BYTES, PAINTED_BYTES, PALETTE_BYTES = 10, 350, 100
 """Memory that a pixel takes: of a photo that is read, and of one that a full network or a palette paints in float32."""
 PLANNED: Final = ("strength", "stroke", "max_side", "device", "precision")
 """Of what `Work.options` holds, what `plans_of` takes."""
+ITSELF: Final = 1.5e8
+"""Bytes that a process takes before it paints: the interpreter, the engine, a network. Counted by this number, not by
+what one happens to have, so that a photo's tiles do not depend on what was painted before it."""
 END_S: Final = 10.0
 """Within which a process that has nothing to do ends."""
 
@@ -103,6 +106,12 @@ class Work:
     """Whether what is painted is left as it is, and a video goes on where an earlier run was stopped."""
     recipe: Mapping[str, Any] | None = None
     """What `recipes.of_photo` takes, to be put into every picture."""
+    icc: str = "srgb"
+    """See `read_picture`; of photos."""
+    memory: float | None = None
+    """Bytes that all processes may take together, where that was said."""
+    tile: int | None = None
+    """See `stylize`; of photos."""
 
     @property
     def regions(self) -> "list[tuple[Style, Any]]":
@@ -118,7 +127,7 @@ class Work:
             for style, mask in self.regions
         ]
         options = {**self.options, "mask": hash_of_mask(self.options["mask"])}
-        said = {"styles": styles, "options": options, "quality": self.quality}
+        said = {"styles": styles, "options": options, "quality": self.quality, "tile": self.tile, "icc": self.icc}
         if clip:
             said["clip"] = to_json(self.clip)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
@@ -128,9 +137,29 @@ class Work:
         runtimes = [style.runtime(self.options["device"], self.options["precision"]) for style, _ in self.regions]
         return runtimes[0].device, runtimes[0].precision
 
+    def share(self, count: int) -> float | None:
+        """Bytes that each of so many processes may take beside the one that asks, where it was said for all."""
+        return None if self.memory is None else max(1.0, self.memory - ITSELF) / count
+
+    def limit(self, share: float | None, picture: "Picture") -> Limit:
+        """What painting a picture may take: a share, or all of the memory where it is painted alone."""
+        if self.memory is None:
+            return Limit(tile=self.tile)
+        held = len(self.regions) * picture.pixels.nbytes + (0 if picture.alpha is None else picture.alpha.nbytes)
+        if share is None:
+            return Limit(memory=self.memory, tile=self.tile, taken=2 * ITSELF + held)
+        return Limit(memory=share, tile=self.tile, taken=ITSELF + held)
+
+    def forget(self) -> None:
+        """Give back the compiled networks, which keep the memory that the largest picture took."""
+        for style, _ in self.regions:
+            style.forget()
+
     def needs(self, height: int, width: int) -> float:
-        """Bytes that painting a photo of a size takes, about."""
+        """Bytes that a photo of a size takes at least, about: painted whole, or by tiles once it is read."""
         read = height * width
+        if self.memory is not None:
+            return ITSELF + DECODED_BYTES * read
         side = self.options["max_side"]
         painted = read * min(1.0, side / max(height, width)) ** 2 if side else read
         palette = all(style.spec.architecture == "StyleNet" for style, _ in self.regions)
@@ -148,7 +177,7 @@ def hash_of_mask(mask: Any) -> str | None:
 def paint_file(work: Work, job: Job, memory: float | None = None) -> Outcome:
     """Paint a file, whatever it is: what goes wrong is in the outcome.
 
-    `memory`: bytes that it may take; what needs more comes back as large.
+    `memory`: bytes that this process may take, which others work beside; what needs more comes back as large.
     """
     begin = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
@@ -156,7 +185,7 @@ def paint_file(work: Work, job: Job, memory: float | None = None) -> Outcome:
         try:
             outcome = paint_clip(work, job) if job.clip else paint_photo(work, job, memory)
         except (MemoryError, DeviceError) as error:  # beside others it may have been too much
-            told = str(error) or "out of memory; try --max-side"
+            told = f"{job.source}: {str(error) or 'out of memory; try --max-side'}"
             outcome = Outcome(status="failed" if job.alone else "large", error=told)
         except (ImpastoError, OSError) as error:
             cause = error.__cause__ if isinstance(error, ImpastoError) else error
@@ -188,9 +217,14 @@ def paint_photo(work: Work, job: Job, memory: float | None) -> Outcome:
         return Outcome(status="unchanged", sha256=value)
     if memory is not None and work.needs(*size) > memory:
         return Outcome(status="large", sha256=value)
-    picture = read_picture(source, deep=PurePosixPath(job.target).suffix.lower() in DEEP_SUFFIXES)
-    how = {key: work.options[key] for key in PLANNED}
-    tile = side_of(plans_of(picture, [style for style, _ in work.regions], **how, limit=Limit(), timed=False))
+    picture = read_picture(source, deep=PurePosixPath(job.target).suffix.lower() in DEEP_SUFFIXES, icc=work.icc)
+    how, limit = {key: work.options[key] for key in PLANNED}, work.limit(memory, picture)
+    plans = plans_of(picture, [style for style, _ in work.regions], **how, limit=limit, timed=False)
+    if memory is not None and limit.given and max(plan.gigabytes for plan in plans) * 1e9 > memory:
+        return Outcome(status="large", sha256=value)
+    if limit.taken is not None and resident_memory() > limit.taken and any(plan.tiled for plan in plans):
+        work.forget()
+    tile = side_of(plans)
     picture = stylize(picture, work.style, **work.options, tile=tile)
     recipe = work.recipe and of_photo(work.recipe, PurePosixPath(job.source).name, value, tile=tile)
     if recipe:

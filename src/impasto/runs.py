@@ -85,7 +85,7 @@ def make_folders(*folders: Path) -> None:
             raise TrainingError(f"{folder}: cannot make the folder ({error.strerror})") from error
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Any]) -> Path:
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint, whole or not at all; raises TrainingError."""
     data = io.BytesIO()  # PyTorch's writer hides the OSError of a full disk
     torch.save(state, data)
@@ -94,7 +94,6 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> Path:
             stream.write(data.getbuffer())
     except OSError as error:
         raise TrainingError(f"{path}: cannot write the checkpoint ({error.strerror})") from error
-    return path
 
 
 def not_a_checkpoint(path: Path, error: Exception) -> TrainingError:

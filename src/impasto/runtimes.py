@@ -118,9 +118,9 @@ class OpenVINORuntime:
         hint |= _shared if device == "CPU" else {}
         try:
             compiled = model.core.compile_model(model.model, device, {"PERFORMANCE_HINT": "LATENCY", **hint})
+            self.request = compiled.create_infer_request()
         except RuntimeError as error:
             raise DeviceError(f"{device}: the network does not compile there ({first_line(error)})") from error
-        self.request = compiled.create_infer_request()
         self.lock = Lock()
         self.device = device.lower()
         used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()

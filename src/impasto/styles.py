@@ -225,6 +225,10 @@ class Style:
             self._runtimes[device, precision] = make_runtime(self.data, device, precision)
         return self._runtimes[device, precision]
 
+    def forget(self) -> None:
+        """Give back the compiled models and their memory; asked for again they are compiled again."""
+        self._runtimes.clear()
+
     def choose(self, weights: Mapping[str, float]) -> "Style":
         """One of a palette's styles or a blend of them, sharing the compiled model; weights are made to sum to 1.
 

@@ -298,11 +298,20 @@ def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
 
 
 def run_whole(photo: Pixels, runtime: Runtime, spec: StyleSpec, rows: Sequence[Floats]) -> Pixels:
-    """Network's output for a photo (H, W, 3) of any size, reflected outwards to the size that the network needs."""
+    """Network's output for a photo (H, W, 3) of any size, reflected outwards to the size that the network needs.
+
+    Raises:
+        StyleError: A stranger's network gives something else than a picture of that size.
+
+    """
     height, width = photo.shape[:2]
     image = to_network(pad(photo, spec))
     with runtime.lock:
-        return from_network(runtime(image, *rows)[:, :, :height, :width], bits=8 if photo.dtype == np.uint8 else 16)
+        painted = runtime(image, *rows)
+        if painted.shape != image.shape:
+            told = f"its network gives {painted.shape} for {image.shape}"
+            raise StyleError(f"style {spec.names[0]}: {told}; a painting has the size of the photo")
+        return from_network(painted[:, :, :height, :width], bits=8 if photo.dtype == np.uint8 else 16)
 
 
 def pad(photo: Pixels, spec: StyleSpec) -> Pixels:

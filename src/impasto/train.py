@@ -25,6 +25,7 @@ from impasto.devices import pick_device, pick_precision, torch_failures
 from impasto.downloads import Progress
 from impasto.errors import ImageError, StyleError, TrainingError
 from impasto.export import Network, export_style, load_trainable, make_spec
+from impasto.files import remove_temporary
 from impasto.images import Pixels, read_image
 from impasto.journal import Journal, Step
 from impasto.muon import optimizers, set_rate
@@ -140,6 +141,7 @@ class Run:
         self.targets = Targets(self.config, self.device, self.dtype, progress)
         self.samples = self.read_samples()
         make_folders(self.config.folder, self.config.output.parent)
+        remove_temporary(self.config.folder)  # half a checkpoint of a run that was killed
         self.good = self.state()
 
     def begin(self) -> None:
@@ -344,18 +346,20 @@ class Run:
         """Have the first process write what is due: sample, checkpoint, line of the log; `event` came before."""
         if self.processes.first and self.due(self.config.sample_interval) and not step.event:
             step = dataclasses.replace(step, sample=self.sample(), figures=self.examine())
-        checkpoint = self.save() if self.due(self.config.checkpoint_interval) else None
+        saves = self.due(self.config.checkpoint_interval)
+        checkpoint = self.checkpoint if saves and self.processes.first else None
         step = dataclasses.replace(step, checkpoint=checkpoint, event=event or step.event)
-        if not self.processes.first:
-            return step
-        if step.event or step.sample or self.due(self.config.log_interval):
-            self.journal.write(step)
+        if self.processes.first and (step.event or step.sample or self.due(self.config.log_interval)):
+            self.journal.write(step)  # first: killed between the two, the run takes the step, and logs it, again
+        if saves:
+            self.save()
         return step
 
-    def save(self) -> Path | None:
+    def save(self) -> None:
         """Keep the state to roll back to; the first process writes it as a checkpoint, whole or not at all."""
         self.good = self.state()
-        return write_checkpoint(self.checkpoint, self.good) if self.processes.first else None
+        if self.processes.first:
+            write_checkpoint(self.checkpoint, self.good)
 
     def resume(self) -> str:
         """Continue from the checkpoint, if there is one and it is wanted; says what it did.

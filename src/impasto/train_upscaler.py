@@ -29,6 +29,7 @@ from impasto.devices import pick_device, pick_precision, torch_failures
 from impasto.downloads import Progress
 from impasto.errors import ImageError, TrainingError
 from impasto.export import export_upscaler, load_upscaler_network
+from impasto.files import remove_temporary
 from impasto.images import fit, read_image
 from impasto.journal import Journal, UpscalerStep
 from impasto.losses import content_loss
@@ -86,11 +87,15 @@ def train_upscaler(config: UpscalerConfig, *, progress: Progress | None = None) 
                 step = run.step(photos)
                 if run.due(config.sample_interval) and not step.event:
                     step = dataclasses.replace(step, sample=run.sample(), figures=run.examine())
-                checkpoint = run.save() if run.due(config.checkpoint_interval) else None
-                step = dataclasses.replace(step, checkpoint=checkpoint, event=event or step.event)
+                saves = run.due(config.checkpoint_interval)
+                step = dataclasses.replace(
+                    step, checkpoint=run.checkpoint if saves else None, event=event or step.event
+                )
                 event = ""
                 if step.event or step.sample or run.due(config.log_interval):
-                    run.journal.write(step)
+                    run.journal.write(step)  # first: killed between the two, the run takes the step, and logs it, again
+                if saves:
+                    run.save()
                 yield step
     finally:
         run.close()
@@ -132,6 +137,7 @@ class UpscalerRun:
         self.loss_network = networks
         self.samples = self.read_samples()
         make_folders(c.folder, c.output.parent)
+        remove_temporary(c.folder)  # half a checkpoint of a run that was killed
         if c.feature_weight:  # to find out what is missing
             networks(self.samples[0].to(self.device, self.dtype), self.layers)
 
@@ -258,10 +264,10 @@ class UpscalerRun:
         """File of the checkpoint."""
         return self.config.folder / "checkpoint.pt"
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Write a checkpoint, whole or not at all."""
         self.saved = self.step_count
-        return write_checkpoint(self.checkpoint, self.state())
+        write_checkpoint(self.checkpoint, self.state())
 
     def resume(self) -> str:
         """Continue from the checkpoint, if there is one and it is wanted; says what it did."""

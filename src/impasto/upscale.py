@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from impasto.colors import blend, keep_colors
+from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, from_network, resize, to_network
 from impasto.stylize import check_image
 from impasto.tiles import tiles
@@ -110,6 +111,8 @@ def run(pixels: Pixels, upscaler: Upscaler, device: str, precision: str) -> Pixe
         (top, bottom, left, right), (above, below, before, behind) = tile.core, tile.window
         with runtime.lock:
             found = from_network(runtime(to_network(pixels[above:below, before:behind])))
+        if found.shape[:2] != (scale * (below - above), scale * (behind - before)):
+            raise StyleError(f"{upscaler.source}: its network does not enlarge {scale} times, as the file says")
         rows = slice(scale * (top - above), scale * (bottom - above))
         columns = slice(scale * (left - before), scale * (right - before))
         large[scale * top : scale * bottom, scale * left : scale * right] = found[rows, columns]

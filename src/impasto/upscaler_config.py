@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
-from impasto.config import check_choices, check_range, parse_weighted
+from impasto.config import check_choices, check_range, check_training, parse_weighted
 
 Scale = Literal[2, 4, 8]
 SCALES: tuple[int, ...] = get_args(Scale)
@@ -104,22 +104,11 @@ class UpscalerConfig:
 
     def __post_init__(self) -> None:
         """Check every value and what must go together; raises ValueError."""
-        check_choices(self)
-        for name in ("image_size", "batch_size", "loss_network"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} is empty; it needs a value")
-        check_range(self, 32, 4096, "image_size")
-        check_range(self, 1, 1 << 16, "batch_size", "log_interval", "sample_interval", "checkpoint_interval")
-        check_range(self, 0, 1e12, "feature_weight", "pixel_weight", "small_weight", "warmup_steps")
+        check_training(self)
+        check_range(self, 0, 1e12, "feature_weight", "pixel_weight", "small_weight")
         check_range(self, 0, 8, "blur")
-        check_range(self, 0, 1 - 1e-9, "average_decay")
-        check_range(self, 1e-12, 1e12, "learning_rate", "gradient_clip")
-        check_range(self, 1, 1e12, "steps")
-        check_range(self, 0, 2**63 - 1, "seed")
         if not self.feature_weight + self.pixel_weight:
             raise ValueError("feature_weight and pixel_weight are both 0; one of them must be more")
-        if len(self.batch_size) not in (1, len(self.image_size)):
-            raise ValueError(f"batch_size has {len(self.batch_size)} values and image_size {len(self.image_size)}")
         for size in self.image_size:
             if size % self.network.scale:
                 raise ValueError(f"image_size is {size}; it must be a multiple of the scale, {self.network.scale}")

@@ -38,6 +38,8 @@ def call(tokens: Sequence[str]) -> int:
         return fail(str(error), 1)
     except (CycloptsError, ValueError) as error:
         return fail(f"{error} (see impasto --help)", 2)
+    except RecursionError:
+        return fail("what was given, or a file of settings, is nested too deeply", 2)
     except KeyboardInterrupt:
         return fail("interrupted", 130)
     except MemoryError:

@@ -38,13 +38,17 @@ def paint_batch(
     mask: Path | None,
     settings: Mapping[str, Any],
     quality: int | None,
+    limits: Mapping[str, Any],
     batch: BatchConfig,
     clip: ClipConfig,
     *,
     resume: bool,
     as_json: bool,
 ) -> int:
-    """Paint folders, telling how it goes on standard error; returns the exit code."""
+    """Paint folders, telling how it goes on standard error; returns the exit code.
+
+    `limits` are memory and tile, of which a recipe has what they become for each photo.
+    """
     from impasto.batch import stylize_folder
     from impasto.images import read_mask
     from impasto.manifest import NAME
@@ -62,6 +66,7 @@ def paint_batch(
         **settings,
         mask=read_mask(mask) if mask else None,
         quality=quality,
+        **limits,
         batch=batch,
         clip=clip,
         resume=resume,

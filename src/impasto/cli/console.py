@@ -12,8 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from impasto.config import to_json
+
 if TYPE_CHECKING:
     from impasto.downloads import Progress
+    from impasto.journal import TrainingStep
 
 StepT = TypeVar("StepT")
 SECONDS = 10.0
@@ -83,6 +86,32 @@ def follow(
     if not quiet:
         print(printable(str(output)))
     return 0
+
+
+def show_settings(settings: Any) -> None:
+    """Print what decides a training run, a line a setting."""
+    for name, value in to_json(settings).items():
+        print(f"{name} = {json.dumps(value)}", flush=True)
+
+
+def show_step(step: "TrainingStep", losses: str, log_interval: int, *, names: int) -> None:
+    """Print what is out of the ordinary in a training step and, where one is due, the line of its `losses`.
+
+    `names` is how many letters the names of its figures have room for.
+    """
+    if step.event:
+        print(step.event, flush=True)
+    if step.sample:
+        print(printable(f"sample {step.sample}"), flush=True)
+    for name, figures in (step.figures or {}).items():
+        told = "  ".join(f"{what} {value:.4f}" for what, value in figures.items())
+        print(printable(f"  {name:{names}}  {told}"), flush=True)
+    if step.step % log_interval == 0 or step.progress >= 1:
+        print(
+            f"{step.progress:6.1%}  step {step.step}  loss {step.loss:.4f}  {losses}  "
+            f"{step.images_per_second:.1f} images/s{clock(step.seconds_left)}",
+            flush=True,
+        )
 
 
 def status_line() -> Callable[[str, bool], None]:

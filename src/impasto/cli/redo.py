@@ -92,9 +92,9 @@ def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path], *, dee
             style = [(found(region, files), read_mask(files[region["mask"]])) for region in regions]
         else:
             style = found(rest, files)
-        scale = rest.pop("upscale", None)
+        scale, icc = rest.pop("upscale", None), rest.pop("icc", "srgb")
         options = rest | {"mask": read_mask(files[mask]) if mask is not None else None}
-        painted = impasto.stylize(read_picture(photo, deep=deep and not scale), style, **options)
+        painted = impasto.stylize(read_picture(photo, deep=deep and not scale, icc=icc), style, **options)
         if not scale:
             return painted
         return impasto.upscale(painted, scale, device=options["device"], precision=options["precision"])

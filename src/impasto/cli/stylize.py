@@ -26,10 +26,13 @@ from impasto.upscaler_config import Scale
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from impasto.cli.outputs import Job
     from impasto.images import Picture
     from impasto.large import Plan
+    from impasto.runtimes import Runtime
 
 Colors = Literal["style", "luma", "match", "histogram"]
+Icc = Literal["srgb", "keep"]
 AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
 
 
@@ -45,6 +48,7 @@ def stylize(
     max_side: int | None = None,
     upscale: Scale | None = None,
     quality: int | None = None,
+    icc: Icc = "srgb",
     engine: Engine | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -85,6 +89,9 @@ def stylize(
         Enlarge the painting of a photo, 2, 4 or 8 times as wide and high: strokes stay sharp, and become as large.
     quality
         Of JPEG, WebP, AVIF or a video, 1 to 100.
+    icc
+        Of photos with a colour profile: srgb converts them; keep paints them in their own colours, as Display P3, and
+        the painting has the profile.
     engine
         What paints after a painting: hourglass, adain or wct; the best that there is unless given.
     device
@@ -92,7 +99,8 @@ def stylize(
     precision
         Of the arithmetic; auto is what is fastest on the device.
     memory
-        Memory to use at most, as 4GB or 600MB, a quarter of what is free unless given: larger photos go by tiles.
+        Memory to use at most, as 4GB or 600MB, a quarter of what is free unless given: larger photos go by tiles. Of
+        folders what all processes may take together.
     tile
         Side of the tiles in pixels; as large as fits the memory unless given.
     plan
@@ -122,29 +130,34 @@ def stylize(
     for loaded in choice.styles:
         check_stroke(stroke, loaded)
     settings: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "max_side": max_side}
+    profile = {"icc": icc} if icc != "srgb" else {}
     if is_batch(inputs, output, batch):
-        if plan or limit.given:
-            raise ValueError("--memory, --tile and --plan are for photos that are named, not for folders")
+        if plan:
+            raise ValueError("--plan is for photos that are named, not for folders")
         if upscale:
             raise ValueError(
                 "upscale is for photographs that are named; enlarge a folder's paintings by impasto upscale"
             )
-        told = settings | {"device": device, "precision": precision}
-        return paint_batch(inputs, output, choice, mask, told, quality, batch, clip, resume=resume, as_json=json)
+        told = settings | profile | {"device": device, "precision": precision}
+        limits = {"memory": memory, "tile": tile}
+        return paint_batch(
+            inputs, output, choice, mask, told, quality, limits, batch, clip, resume=resume, as_json=json
+        )
     jobs = plan_jobs([Path(text) for text in inputs], Path(output) if output else None, choice.name, json=json)
     protect(jobs, *inputs, mask, *choice.files)
     clips = {job.source for job in jobs if is_clip(str(job.source))}
     for job in jobs:
         if job.source in clips:
             check_target(job.target, clip, quality)
-            if upscale:
-                raise ValueError(f"upscale is for photographs; {job.source} is a video")
+            if upscale or plan:
+                option = "upscale" if upscale else "--plan"
+                raise ValueError(f"{option} is for photographs; {job.source} is a video")
     enlargers = upscalers_for(upscale) if upscale else []
     soft_mask = read_mask(mask) if mask is not None else None
     runtimes = [loaded.runtime(device, precision) for loaded in choice.styles]
     options, paint = settings | {"mask": soft_mask}, choice.paint
     where: dict[str, Any] = {"device": device, "precision": precision}
-    settings |= where | ({"upscale": upscale} if upscale else {})
+    settings |= where | profile | ({"upscale": upscale} if upscale else {})
     failures = 0
     for job in jobs:
         start = time.perf_counter()
@@ -154,7 +167,8 @@ def stylize(
                 if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
-            picture = read_source(job.source, deep=not upscale and job.target.suffix.lower() in DEEP_SUFFIXES)
+            deep = not upscale and job.target.suffix.lower() in DEEP_SUFFIXES
+            picture = read_source(job.source, deep=deep, icc=icc)
             asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
             plans = plans_of(picture, choice.styles, **asked, limit=limit, timed=plan)
             if plan:
@@ -174,30 +188,17 @@ def stylize(
             failures += 1
             tell(str(error))
             continue
-        height, width = painted.pixels.shape[:2]
-        report(
-            {
-                "input": str(job.source),
-                "output": str(job.target),
-                "width": width,
-                "height": height,
-                "seconds": round(time.perf_counter() - start, 3),
-                "style": choice.told,
-                "device": runtimes[0].device,
-                "precision": runtimes[0].precision,
-            },
-            as_json=json,
-        )
+        report(job, painted, {"style": choice.told}, runtimes[0], time.perf_counter() - start, as_json=json)
     if failures:
         raise ImpastoError(f"{failures} of {len(jobs)} pictures failed")
     return 0
 
 
-def read_source(source: Path, *, deep: bool) -> "Picture":
-    """Picture from a file or from standard input; `deep` keeps 16 bits."""
+def read_source(source: Path, *, deep: bool = False, icc: Icc = "srgb") -> "Picture":
+    """Picture from a file or from standard input; `deep` keeps 16 bits, `icc` may keep its colour space."""
     from impasto.images import read_picture
 
-    return read_picture(sys.stdin.buffer.read() if source == STREAM else source, deep=deep)
+    return read_picture(sys.stdin.buffer.read() if source == STREAM else source, deep=deep, icc=icc)
 
 
 def tell_plan(source: Path, plans: "Sequence[Plan]", *, as_json: bool) -> None:
@@ -233,11 +234,14 @@ def write_target(target: Path, picture: "Picture", quality: int | None) -> None:
     sys.stdout.buffer.flush()
 
 
-def report(result: dict[str, Any], *, as_json: bool) -> None:
-    """Say what was written, and by which style or scale; nothing when the picture itself went to standard output."""
+def report(
+    job: "Job", picture: "Picture", by: dict[str, str], runtime: "Runtime", seconds: float, *, as_json: bool
+) -> None:
+    """Say what was written, `by` which style or scale; nothing when the picture itself went to standard output."""
+    height, width = picture.pixels.shape[:2]
     if as_json:
-        print(json.dumps(result), flush=True)
-    elif result["output"] != str(STREAM):
-        size = f"{result['width']} x {result['height']}"
-        told = result.get("style") or result["scale"]
-        print(printable(f"{result['output']}  {size}  {told}  {result['seconds']:.2f} s"), flush=True)
+        told: dict[str, Any] = {"input": str(job.source), "output": str(job.target), "width": width, "height": height}
+        told |= {"seconds": round(seconds, 3), **by, "device": runtime.device, "precision": runtime.precision}
+        print(json.dumps(told), flush=True)
+    elif job.target != STREAM:
+        print(printable(f"{job.target}  {width} x {height}  {'  '.join(by.values())}  {seconds:.2f} s"), flush=True)

@@ -1,7 +1,6 @@
 """Commands that make styles: ``impasto train``, ``preview``, ``convert``."""
 
 import contextlib
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from impasto.cli.app import app, needs_extra
-from impasto.cli.console import download_bar, follow, printable, tell
+from impasto.cli.console import download_bar, follow, show_settings, show_step, tell
 from impasto.cli.outputs import check_picture_target, check_style_suffix, same_file
-from impasto.config import TrainConfig, to_json
+from impasto.config import TrainConfig
 
 if TYPE_CHECKING:
     from impasto.journal import Step
@@ -37,8 +36,7 @@ def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path
         from impasto.train import train as run
     first = launched().first  # of several processes one speaks
     if first:
-        for name, value in to_json(settings).items():
-            print(f"{name} = {json.dumps(value)}", flush=True)
+        show_settings(settings)
     return follow(
         run(settings, progress=download_bar() if first else None),
         lambda step: show(step, settings) if first else None,
@@ -50,20 +48,7 @@ def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path
 
 def show(step: "Step", settings: TrainConfig) -> None:
     """Print a training step that is due for the log, or out of the ordinary."""
-    if step.event:
-        print(step.event, flush=True)
-    if step.sample:
-        print(f"sample {step.sample}", flush=True)
-    for name, figures in (step.figures or {}).items():
-        told = "  ".join(f"{what} {value:.4f}" for what, value in figures.items())
-        print(printable(f"  {name:16}  {told}"), flush=True)
-    if step.step % settings.log_interval == 0 or step.progress >= 1:
-        minutes, seconds = divmod(round(step.seconds_left), 60)
-        print(
-            f"{step.progress:6.1%}  step {step.step}  loss {step.loss:.4f}  content {step.content:.4f}  "
-            f"style {step.style:.5f}  {step.images_per_second:.1f} images/s  {minutes}:{seconds:02d} left",
-            flush=True,
-        )
+    show_step(step, f"content {step.content:.4f}  style {step.style:.5f}", settings.log_interval, names=16)
 
 
 @app.command

@@ -1,6 +1,5 @@
 """``impasto upscale`` and ``impasto train-upscaler``."""
 
-import json as jsonlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,10 +10,9 @@ from cyclopts import Parameter
 
 import impasto
 from impasto.cli.app import Device, Flag, Precision, app, needs_extra
-from impasto.cli.console import download_bar, follow, printable, tell
+from impasto.cli.console import download_bar, follow, show_settings, show_step, tell
 from impasto.cli.outputs import STREAM, check_style_suffix, plan, protect
 from impasto.cli.stylize import read_source, report, write_target
-from impasto.config import to_json
 from impasto.errors import ImpastoError
 from impasto.upscaler_config import Scale, UpscalerConfig
 
@@ -82,7 +80,7 @@ def upscale(
     for job in jobs:
         start = time.perf_counter()
         try:
-            picture = read_source(job.source, deep=False)
+            picture = read_source(job.source)
             if job.target != STREAM:
                 check_writable(job.target, large_size(picture.pixels.shape[:2], chain))
             large = impasto.upscale(picture, factor, upscaler=chain[0] if upscaler else None, **settings)
@@ -96,20 +94,7 @@ def upscale(
             failures += 1
             tell(str(error))
             continue
-        height, width = large.pixels.shape[:2]
-        report(
-            {
-                "input": str(job.source),
-                "output": str(job.target),
-                "width": width,
-                "height": height,
-                "seconds": round(time.perf_counter() - start, 3),
-                "scale": f"x{factor}",
-                "device": runtime.device,
-                "precision": runtime.precision,
-            },
-            as_json=json,
-        )
+        report(job, large, {"scale": f"x{factor}"}, runtime, time.perf_counter() - start, as_json=json)
     if failures:
         raise ImpastoError(f"{failures} of {len(jobs)} pictures failed")
     return 0
@@ -141,25 +126,12 @@ def train_upscaler(settings: Annotated[UpscalerConfig, Parameter(name="*")], *, 
     check_style_suffix(settings.output)
     with needs_extra("train"):
         from impasto.train_upscaler import train_upscaler as run
-    for name, value in to_json(settings).items():
-        print(f"{name} = {jsonlib.dumps(value)}", flush=True)
+    show_settings(settings)
     steps = run(settings, progress=download_bar())
     return follow(steps, lambda step: show(step, settings), settings.output, settings.folder)
 
 
 def show(step: "UpscalerStep", settings: UpscalerConfig) -> None:
     """Print a training step that is due for the log, or out of the ordinary."""
-    if step.event:
-        print(step.event, flush=True)
-    if step.sample:
-        print(printable(f"sample {step.sample}"), flush=True)
-    for name, figures in (step.figures or {}).items():
-        print(f"  {name:10}" + "".join(f"  {what} {value:.4f}" for what, value in figures.items()), flush=True)
-    if step.step % settings.log_interval == 0 or step.progress >= 1:
-        minutes, seconds = divmod(round(step.seconds_left), 60)
-        print(
-            f"{step.progress:6.1%}  step {step.step}  loss {step.loss:.4f}  features {step.features:.4f}  "
-            f"pixels {step.pixels:.5f}  small {step.small:.5f}  {step.images_per_second:.1f} images/s  "
-            f"{minutes}:{seconds:02d} left",
-            flush=True,
-        )
+    losses = f"features {step.features:.4f}  pixels {step.pixels:.5f}  small {step.small:.5f}"
+    show_step(step, losses, settings.log_interval, names=10)

@@ -1,20 +1,23 @@
 // The picture: photo and painting on a canvas, with a slider between them, zoom, and a brush for the mask.
 
+import { Brush } from "/static/brush.js";
+import { Mask } from "/static/mask.js";
+
 const LARGEST = 16;
-const MASK_SIDE = 1024;
 
 export class Stage {
-  constructor(element, { onMask, onZoom }) {
+  constructor(element, { onMask, onZoom, onBrush }) {
     this.element = element;
     this.canvas = element.querySelector("canvas");
     this.handle = element.querySelector("#split");
     this.tag = element.querySelector("#tag-before");
     this.context = this.canvas.getContext("2d");
-    Object.assign(this, { onMask, onZoom });
-    this.photo = this.painting = this.mask = this.live = null;
+    Object.assign(this, { onMask, onZoom, onBrush });
+    this.photo = this.painting = this.live = null;
+    this.mask = new Mask();
+    this.brush = new Brush(this);
     this.split = 0.5;
     this.comparing = this.brushing = false;
-    this.brush = { keep: true, size: 12 };
     this.pointers = new Map();
     this.fit();
     new ResizeObserver(() => this.resize()).observe(element);
@@ -25,7 +28,8 @@ export class Stage {
 
   setPhoto(bitmap) {
     this.photo = bitmap;
-    this.painting = this.mask = this.live = null;
+    this.painting = this.live = null;
+    this.mask.clear();
     this.fit();
   }
 
@@ -107,6 +111,14 @@ export class Stage {
     this.draw();
   }
 
+  // Bring a point of the picture, in shares of it, into view.
+  reveal({ x, y }) {
+    const { box, room } = this;
+    const missing = (at, start, length) => Math.min(start + length, Math.max(start, at)) - at;
+    const right = missing(box.left + x * box.width, room.left, room.width);
+    this.pan(right, missing(box.top + y * box.height, room.top, room.height));
+  }
+
   // ----------------------------------------------------------------------------------------------------- drawing
 
   draw() {
@@ -146,11 +158,12 @@ export class Stage {
       show(painting);
       context.restore();
     }
-    if (this.brushing && this.mask) {
+    if (this.brushing && this.mask.canvas) {
       context.globalAlpha = 0.45;
-      show(this.tint);
+      show(this.mask.tint);
       context.globalAlpha = 1;
     }
+    if (this.brushing) this.brush.draw(context, box);
   }
 
   get splitAt() {
@@ -175,73 +188,17 @@ export class Stage {
 
   // -------------------------------------------------------------------------------------------------------- mask
 
-  // Canvas of the mask, opaque where the photo is kept.
-  makeMask() {
-    if (this.mask) return;
-    const { width, height } = this.size;
-    const scale = Math.min(1, MASK_SIDE / Math.max(width, height));
-    this.mask = document.createElement("canvas");
-    this.mask.width = Math.max(1, Math.round(width * scale));
-    this.mask.height = Math.max(1, Math.round(height * scale));
-  }
-
-  get tint() {
-    const tint = document.createElement("canvas");
-    tint.width = this.mask.width;
-    tint.height = this.mask.height;
-    const context = tint.getContext("2d");
-    context.drawImage(this.mask, 0, 0);
-    context.globalCompositeOperation = "source-in";
-    context.fillStyle = "#ff2f92";
-    context.fillRect(0, 0, tint.width, tint.height);
-    return tint;
-  }
-
+  // Brush from a point of the stage to another.
   dab(from, to) {
-    this.makeMask();
     const box = this.box;
-    const at = ({ x, y }) => [((x - box.left) / box.width) * this.mask.width, ((y - box.top) / box.height) * this.mask.height];
-    const context = this.mask.getContext("2d");
-    context.globalCompositeOperation = this.brush.keep ? "source-over" : "destination-out";
-    context.lineCap = context.lineJoin = "round";
-    context.lineWidth = (this.brush.size / 100) * Math.min(this.mask.width, this.mask.height);
-    context.filter = "blur(2px)";
-    context.beginPath();
-    context.moveTo(...at(from));
-    context.lineTo(...at(to));
-    context.stroke();
+    const share = ({ x, y }) => ({ x: (x - box.left) / box.width, y: (y - box.top) / box.height });
+    this.mask.stroke(this.size, share(from), share(to));
     this.draw();
   }
 
   invertMask() {
-    this.makeMask();
-    const context = this.mask.getContext("2d");
-    context.filter = "none";
-    context.globalCompositeOperation = "xor";
-    context.fillRect(0, 0, this.mask.width, this.mask.height);
+    this.mask.invert(this.size);
     this.draw();
-  }
-
-  // The mask as the server wants it, white where it is painted; null where all of it is.
-  maskBlob() {
-    if (!this.mask) return null;
-    const canvas = document.createElement("canvas");
-    canvas.width = this.mask.width;
-    canvas.height = this.mask.height;
-    const context = canvas.getContext("2d");
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(this.mask, 0, 0); // which is black
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  }
-
-  copyMask() {
-    if (!this.mask) return null;
-    const copy = document.createElement("canvas");
-    copy.width = this.mask.width;
-    copy.height = this.mask.height;
-    copy.getContext("2d").drawImage(this.mask, 0, 0);
-    return copy;
   }
 
   // ---------------------------------------------------------------------------------------------------- pointers
