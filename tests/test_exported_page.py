@@ -19,6 +19,7 @@ from impasto.downloads import fetch
 from impasto.errors import WeightsError
 from impasto.images import fit
 from impasto.pages import RUNTIME, write_page
+from impasto.paintings import ENGINES, available
 from impasto.styles import builtin_styles
 from test_page import (
     CHROMIUM,
@@ -109,9 +110,9 @@ def export(browser: Browser, server: Server, runtime: Path, tmp_path: Path) -> I
     watch = threading.Timer(HUNG_S, kill_browser)
     watch.start()
 
-    def opened(style: str | Path, size: str = "desktop", **options: Any) -> Page:
+    def opened(style: str | Path, size: str = "desktop", engine: str | None = None, **options: Any) -> Page:
         folder = server.folder / tmp_path.name
-        write_page(style, folder, runtime=runtime)
+        write_page(style, folder, engine=engine, runtime=runtime)
         width, height = SIZES[size]
         shape: dict[str, Any] = {"viewport": {"width": width, "height": height}, "is_mobile": size == "phone"}
         context = browser.new_context(**shape, **{"locale": "en-GB", "color_scheme": "dark", **options})
@@ -238,6 +239,15 @@ def test_a_painting_and_a_photo_with_alpha(export: Export, photo: Path, tmp_path
         opaque = np.asarray(given.getchannel("A")) == 255
         expected = stylize(read_image(photo), EXAMPLES / "cat.jpg", precision="float32")
         assert difference(np.asarray(made.convert("RGB"))[opaque], expected[opaque]) < 1
+
+
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name in available()])
+def test_the_engines_that_are_shipped(export: Export, photo: Path, tmp_path: Path, engine: str) -> None:
+    page = export(EXAMPLES / "cat.jpg", engine=engine)
+    with Image.open(photo) as image:
+        image.resize((134, 101)).save(photo)  # which a browser too paints within seconds by each
+    open_photo(page, photo)
+    agree(saved(page, tmp_path, "photo-cat.png"), photo, EXAMPLES / "cat.jpg", engine=engine)
 
 
 def test_threads_where_the_server_allows_them(export: Export, server: Server, photo: Path, tmp_path: Path) -> None:
