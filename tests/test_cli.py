@@ -3,12 +3,16 @@ import importlib
 import io
 import json
 import os
+import platform
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from cyclopts import App
+from cyclopts.completion.detect import ShellDetectionError
 from PIL import Image
 
 import impasto
 from conftest import STROKES, colors_model
-from impasto import Picture, cli, styles
+from impasto import Picture, cli, doctor, styles
 from impasto.cli import train
 from impasto.config import TrainConfig
 from impasto.images import WRITE_SUFFIXES, read_image, read_picture
@@ -589,8 +595,44 @@ def test_wrong_usage_of_other_commands(run: Run, args: list[str], word: str) -> 
 # ------------------------------------------------------------------------------------------------------ other commands
 
 
-def test_version(run: Run) -> None:
-    assert run("--version") == Done(0, f"{impasto.__version__}\n", "")
+def test_version_tells_the_engines_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = f"impasto {impasto.__version__}\nPython {platform.python_version()}\nOpenVINO {version('openvino')}\n"
+    done = run("--version")
+    assert (done.code, done.out[: len(first)], done.err) == (0, first, "")
+    assert f"\nPyTorch {version('torch')}\n" in done.out
+    monkeypatch.setattr(doctor, "ENGINES", {"OpenVINO": "openvino", "PyTorch": "no-such-package"})
+    assert run("--version") == Done(0, first, "")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_shell_completes(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    Path("home").mkdir()
+    done = run("--install-completion", "--shell", "bash")
+    assert (done.code, done.err) == (0, "")
+    script = Path(done.out.partition(";")[0])
+    assert script.is_relative_to(tmp_path / "home")
+    assert str(script) in Path("home/.bashrc").read_text()
+    for words, expected in (
+        ("impasto expor", "export"),
+        ("impasto stylize a.jpg --colors l", "luma"),
+        ("impasto palette m", "merge"),
+    ):
+        count = len(words.split()) - 1
+        code = (
+            f". {shlex.quote(str(script))}; COMP_WORDS=({words}); COMP_CWORD={count}; _impasto; echo ${{COMPREPLY[@]}}"
+        )
+        completed = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert completed.stdout == f"{expected}\n"
+
+
+def test_an_unknown_shell_is_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> NoReturn:
+        raise ShellDetectionError
+
+    monkeypatch.setattr(App, "install_completion", unknown)
+    run("--install-completion").fails(1, "--shell bash")
+    run("--install-completion", "--shell", "tcsh").fails(2, "tcsh")
 
 
 def test_help_lists_every_command_and_flag(run: Run) -> None:
@@ -716,7 +758,8 @@ def test_the_module_and_the_script_run(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("impasto")
     for command in ([sys.executable, "-m", "impasto"], *([[str(script)]] if script.exists() else [])):
         done = subprocess.run([*command, "--version"], capture_output=True, cwd=tmp_path, timeout=60, check=False)
-        assert (done.returncode, done.stdout, done.stderr) == (0, f"{impasto.__version__}\n".encode(), b"")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.startswith(f"impasto {impasto.__version__}\n".encode())
 
 
 # ------------------------------------------------------------------------------------------------------------- convert

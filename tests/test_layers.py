@@ -28,6 +28,7 @@ BASE = (
     "large",
     "manifest",
     "memory",
+    "pages",
     "painters",
     "paintings",
     "photos",

@@ -15,6 +15,17 @@ EXTRAS = {
     "heif": "pillow_heif",
 }
 """A package of each extra that tells whether it is installed."""
+ENGINES = {"OpenVINO": "openvino", "PyTorch": "torch", "PyAV": "av", "Ray": "ray"}
+"""What does the work: names and packages."""
+
+
+def versions() -> str:
+    """Versions of Impasto, Python and the engines that are installed, a line each; imports none of them."""
+    there = {"impasto": __version__, "Python": platform.python_version()}
+    for name, package in ENGINES.items():
+        if found := version_of(package):
+            there[name] = found
+    return "\n".join(f"{name} {number}" for name, number in there.items())
 
 
 def examine() -> dict[str, str]:
@@ -52,7 +63,12 @@ def inference() -> tuple[str, str]:
 
 def installed(package: str) -> str:
     """Version of a package, or that it is not installed."""
+    return version_of(package) or "not installed"
+
+
+def version_of(package: str) -> str | None:
+    """Version of a package, where it is installed."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return None

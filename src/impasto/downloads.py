@@ -91,6 +91,16 @@ def fetch(asset: Asset, *, progress: Progress | None = None) -> Path:
     return path
 
 
+def check_asset(path: Path, asset: Asset) -> None:
+    """Raise a WeightsError where a file that somebody brought is not the asset."""
+    try:
+        digest = _sha256(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot read {asset.name} ({_reason(error)})") from error
+    if not digest.startswith(asset.sha256):
+        raise WeightsError(f"{path}: another file than {asset.name} (sha256 {digest}, not {asset.sha256})")
+
+
 def _is_verified(path: Path, asset: Asset) -> bool:
     """Whether `path` is the asset; a note beside the file saves hashing half a gigabyte at every start."""
     if not path.is_file() or path.stat().st_size != asset.size:

@@ -11,7 +11,7 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 from cyclopts.config import Toml
 
-from impasto.cli import optimize, redo, serve, styles, stylize, train, upscale, webcam  # noqa: F401 - they register theirs
+from impasto.cli import completion, export, optimize, redo, serve, styles, stylize, train, upscale, webcam  # noqa: F401 - they register theirs
 from impasto.cli.app import app
 from impasto.cli.console import forget_stdout, tell
 from impasto.errors import ImpastoError

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-import impasto
+from impasto.doctor import versions
 from impasto.errors import MissingExtraError
 
 app = App(
     name="impasto",
     help="Turn photographs into paintings.",
-    version=impasto.__version__,
+    version=versions,
     help_format="plaintext",
     default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
     print_error=False,

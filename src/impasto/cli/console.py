@@ -136,13 +136,13 @@ def clock(seconds: float | None) -> str:
     return "" if seconds is None else "  {}:{:02d} left".format(*divmod(round(seconds), 60))
 
 
-def download_bar() -> "Progress":
-    """What shows a download on standard error while it lasts, from the bytes that are there and those in all."""
+def download_bar(what: str = "the loss network") -> "Progress":
+    """What shows the download of `what` on standard error, from the bytes that are there and those in all."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = ("fetching the loss network", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (f"fetching {what}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
     bar = Bar(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task("")
 

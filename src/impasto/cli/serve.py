@@ -38,6 +38,8 @@ def serve(settings: Annotated[ServeConfig, Parameter(name="*")] = DEFAULT) -> in
                 from impasto.web.server import serve as run  # which takes as long as the processes do to start
             run(settings, processes, told)
     except OSError as error:
+        if error.filename:  # no address: a file or a program that cannot be used
+            raise
         tell(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror or error}; try another --port")
         return 1
     return 0

@@ -36,6 +36,11 @@ const en = {
   your_video: "A frame of your video, painted in {style}", job_video: "Video, {name}", sending: "Sending, {percent}%",
   running_video: "Frame {step} of {steps}, {rate} a second, {left} left", running_frames: "Frame {step}, {rate} a second",
   joining: "Putting it together…", save_video: "Save the video", player: "The painted video",
+  // of the page that `impasto export` writes
+  page_how: "Drop a photo anywhere here, paste one, or choose one. It stays in this browser.", open_photo: "Another photo",
+  show_photo: "Show the photo", save_png: "Save as PNG", size_of_photo: "As the photo", fetching: "Fetching the painter, {percent}%",
+  preparing: "Making ready…", painted_in: "Painted in {time}.", size_told: "{width} × {height} px, about {time} in this browser",
+  size_px: "{width} × {height} px",
 };
 
 const zh = {
@@ -66,6 +71,11 @@ const zh = {
   clip_unseen: "浏览器无法显示这个视频，但仍可绘制。", your_video: "您视频中的一帧，{style}", job_video: "视频，{name}",
   sending: "正在发送，{percent}%", running_video: "第 {step}/{steps} 帧，每秒 {rate} 帧，剩余 {left}",
   running_frames: "第 {step} 帧，每秒 {rate} 帧", joining: "正在合成…", save_video: "保存视频", player: "绘制好的视频",
+  page_how: "把照片拖到这里、粘贴，或选择一张。它只留在这个浏览器里。", open_photo: "换一张照片", show_photo: "显示照片", save_png: "保存为 PNG",
+  size_of_photo: "与照片相同", fetching: "正在获取绘制程序，{percent}%", preparing: "正在准备…", painted_in: "绘制用时 {time}。",
+  size_told: "{width} × {height} 像素，在此浏览器中约需 {time}", size_px: "{width} × {height} 像素",
+  "error.memory": "浏览器的内存不足以绘制这么大的图片，请选择小一些的尺寸。", "error.undecoded": "浏览器无法读取这张图片。",
+  "error.not_fetched": "页面所在的文件夹里缺少文件：{message}",
   "error.missing_extra": "这台机器缺少所需的部分：{message}", "error.no_video": "这台机器无法读取视频：pip install 'impasto[video]'。",
   "error.missing_engine": "这台机器没有按画作绘制的引擎。", "error.too_long": "视频太长：{message}",
   "error.offline": "无法连接服务器。", "error.busy": "正在排队的图片太多，请稍后再试。", "error.too_large": "文件太大：{message}",
@@ -82,6 +92,9 @@ Object.assign(en, {
   "error.offline": "The server cannot be reached. Is it still running?",
   "error.no_camera": "The camera cannot be used: it is missing, taken, or not allowed.",
   "error.not_image": "That is not a picture.",
+  "error.memory": "This browser has not enough memory for a picture of this size. Choose a smaller one.",
+  "error.undecoded": "This browser cannot read that picture.",
+  "error.not_fetched": "A file is missing in the folder of this page: {message}",
   "error.no_video": "This machine cannot read videos: pip install 'impasto[video]'.",
   "error.busy": "Too many pictures wait to be painted. Try again in a moment.",
 });
