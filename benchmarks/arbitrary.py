@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from impasto.config import OptimizeConfig
@@ -222,24 +223,21 @@ def precision(args: argparse.Namespace) -> dict[str, Any]:
 
 def sheet(args: argparse.Namespace) -> dict[str, Any]:
     """Write a picture: a row for each painting, the photos painted after it by each engine."""
-    photos = [fit(read_image(photo), 256) for photo in sorted(args.photos.iterdir())[: min(args.count, 3)]]
-    side = max(photos[0].shape[:2])
+    photos = [fit(read_image(photo), 512) for photo in sorted(args.photos.glob("*.jpg"))[: min(args.count, 3)]]
     texts, rows = [], []
     start = time.perf_counter()
     for painting in held_out(args):
         styles = [load_style(painting, engine=name) for name in args.engines]
         texts.append([painting.stem, *(name for name in args.engines for _ in photos)])
-        painted = [square(stylize(photo, style), side) for style in styles for photo in photos]
-        rows.append([square(fit(read_image(painting), side), side), *painted])
-    write_image(args.sheet, draw(texts, rows))
+        painted = [stylize(photo, style) for style in styles for photo in photos]
+        rows.append([square(picture) for picture in (read_image(painting), *painted)])
+    write_image(args.sheet, draw(texts, rows), quality=85)
     return {"pictures": len(rows) * (len(rows[0]) - 1), "seconds": round(time.perf_counter() - start, 1)}
 
 
-def square(picture: Pixels, side: int) -> Pixels:
-    """A picture on a white square."""
-    canvas = np.full((side, side, 3), 255, np.uint8)
-    canvas[: picture.shape[0], : picture.shape[1]] = picture
-    return canvas
+def square(picture: Pixels, side: int = 208) -> Pixels:
+    """The middle of a picture."""
+    return np.asarray(ImageOps.fit(Image.fromarray(picture), (side, side)))
 
 
 MEASUREMENTS = {

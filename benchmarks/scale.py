@@ -2,8 +2,9 @@
 
 ``batch``: photos of 1 megapixel from folder to folder, against one after another on one processor; killed twice on the
 way and run again, every painting once and the same. ``ray``: the same folder on Ray, begun for it on this machine,
-against this program's own processes. ``tiles`` and ``poster``: pictures of any size
-(see large.py). ``odd``: a folder of odd files (see odd.py). Nothing else should run on the machine.
+against this program's own processes. ``tiles`` and ``poster``: pictures of any size (see large.py). ``shares``: photos
+of 16 megapixels and of 1, in little memory. ``odd``: a folder of odd files (see odd.py). Nothing else should run on the
+machine.
 """
 
 import argparse
@@ -27,14 +28,17 @@ from impasto.batch import stylize_folder
 from impasto.config import BatchConfig
 from impasto.images import read_image, read_picture, resize, write_image
 from impasto.manifest import NAME
+from impasto.recipes import read_recipe
 from impasto.runtimes import processors, share_processors
 from impasto.styles import Style, find_style, read_style
 from large import MEMORY, poster, tiles
-from odd import odd
+from odd import Peaks, odd
 from speed import machine, ran
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 STYLE = "candy"
+LARGE = 4000
+"""Side in pixels of the photos that little memory is shared for."""
 SINGLE = 60
 """Photos of which the rate of one after another is taken."""
 
@@ -47,8 +51,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1000, help="of a photo, in pixels")
     parser.add_argument("--workers", type=int, default=processors(), help="pictures at a time")
     parser.add_argument("--photo", type=Path, default=EXAMPLES / "raccoon.jpg", help="of tiles and poster: is enlarged")
-    parser.add_argument("--share", type=float, default=1.0, help="of tiles' and poster's sides, to try them quickly")
-    parser.add_argument("--memory", type=float, default=MEMORY, help="gigabytes that tiles and poster may use")
+    parser.add_argument("--share", type=float, default=1.0, help="of the sides of large pictures, to try quickly")
+    parser.add_argument("--memory", type=float, default=MEMORY, help="gigabytes that tiles, poster and shares may use")
     parser.add_argument("--odd", type=int, default=3000, help="odd files")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
@@ -170,7 +174,38 @@ def ray(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return results
 
 
-MEASUREMENTS = {"batch": batch, "ray": ray, "tiles": tiles, "poster": poster, "odd": odd}
+# -------------------------------------------------------------------------------------------------------------- shares
+
+
+def shares(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """A folder in little memory: what its processes take together, and by what tiles its photos were painted."""
+    sides = [max(1, round(LARGE * args.share)), args.side]
+    for place, side in enumerate(sides):
+        make_photos(folder / "in" / f"{place}", 2 * args.workers, side)
+    told = ["stylize", str(folder / "in"), "--style", STYLE, "-o", str(folder / "out")]
+    told += ["--memory", str(args.memory), "--workers", str(args.workers)]
+    begin = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "impasto", *told])
+    peaks = Peaks(process.pid)
+    try:
+        code = process.wait()
+    finally:
+        process.kill()
+        peaks.end()
+    sizes = Counter(str(read_recipe(path)["settings"]["tile"]) for path in (folder / "out").rglob("*.jpg"))
+    return {
+        "photos": {f"{side} x {side}": 2 * args.workers for side in sides},
+        "workers": args.workers,
+        "memory_gb": args.memory,
+        "exit_code": code,
+        "paintings_by_side_of_tiles": sizes,
+        "peak_gb_of_one_process": round(peaks.one / 1e9, 2),
+        "peak_gb_of_all": round(peaks.all / 1e9, 2),
+        "seconds": round(time.perf_counter() - begin, 1),
+    }
+
+
+MEASUREMENTS = {"batch": batch, "ray": ray, "tiles": tiles, "poster": poster, "shares": shares, "odd": odd}
 
 if __name__ == "__main__":
     main()

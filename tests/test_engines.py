@@ -14,6 +14,7 @@ from torch import nn
 from impasto import StyleError, engines, paintings, protobuf
 from impasto.export import load_network
 from impasto.images import to_network
+from impasto.large import Limit, make_plan
 from impasto.networks.autoencoder import WIDTHS, Decoder, encoder
 from impasto.networks.engines import CALM, ENGINES, GAIN, AdaINNet, Between, HourglassNet, WCTNet
 from impasto.paintings import SIZES, Statistics, engine_style, measure
@@ -22,6 +23,7 @@ from impasto.statistics import mean_covariance, mean_deviation, whitening
 from impasto.styles import KEY, Style
 from impasto.stylize import stylize
 from impasto.targets import scale_to, to_tensor
+from test_large import WHOLE, decibels, distance, scene
 
 Pixels = npt.NDArray[np.uint8]
 RNG = np.random.default_rng(0)
@@ -133,6 +135,18 @@ def test_next_to_no_strength_is_next_to_the_photo(folder: Path, statistics: Stat
     ]
     assert distances[0] < 1
     assert distances == sorted(distances)
+
+
+@pytest.mark.parametrize("name", [*KINDS])
+def test_tiles_are_the_whole(folder: Path, statistics: Statistics, name: str) -> None:
+    """What an engine takes of the whole photo, its tiles share."""
+    style, photo = style_of(folder, name, statistics), scene(293, 330)
+    plan = make_plan((293, 330), (293, 330), style, style.runtime("cpu", "float32"), Limit(tile=1))
+    assert plan.tiles >= 4
+    whole, tiled = (stylize(photo, style, strength=0.7, tile=tile, precision="float32") for tile in (WHOLE, 1))
+    assert whole.std() > 5
+    assert distance(whole, tiled) <= 2
+    assert decibels(whole, tiled) > 65
 
 
 def test_shares_of_photo_and_rows_come_to_what_is_asked() -> None:

@@ -530,6 +530,15 @@ def test_the_command_paints_and_says_what_it_does(studio: Studio, capsys: pytest
     assert len(stamps(studio.folder / "a.mp4")) == 3
 
 
+def test_a_plan_says_and_does_nothing(studio: Studio, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(studio.folder.iterdir())
+    assert call(arguments(studio, "--frame-iterations", "2", "--preview", "0.12", "--plan", clip="cut.mp4")) == 0
+    out, _ = capsys.readouterr()
+    assert out.startswith("64 x 48, 3 frames; 10 iterations where it begins afresh, 4 for each other frame\nsome ")
+    assert out.endswith(" GB\n")
+    assert sorted(studio.folder.iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("more", "clip", "code", "words"),
     [

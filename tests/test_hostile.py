@@ -49,6 +49,7 @@ from impasto.upscaler_config import UpscalerArgs
 from impasto.upscalers import Upscaler, UpscalerSpec, parse_upscaler
 from impasto.video import read_clip, read_frames
 from odd import make_odd_files, paint_odd
+from profilemaker import P3, SRGB_CURVE, adobe_rgb, cmyk_profile, display_p3, rgb_profile, sampled, swapped_profile
 
 module = sys.modules["impasto.train"]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -172,6 +173,26 @@ def test_a_damaged_picture_is_a_picture_or_an_image_error(data: bytes, deep: boo
         found = read_picture(data, max_pixels=PIXELS, deep=deep)
         assert found.pixels.size <= 3 * PIXELS
         written(found, "png")  # what was read of its metadata can be written
+
+
+def profiles() -> list[bytes]:
+    curve = sampled([(i / 20) ** 2 for i in range(21)])
+    made = [display_p3(), adobe_rgb(), swapped_profile(), cmyk_profile(), rgb_profile(P3, curve)]
+    return [*made, rgb_profile(P3, SRGB_CURVE, tables=True)]
+
+
+@fuzz(80)
+@given(profile=mutated(profiles()), bits=st.sampled_from([8, 16]), kind=st.sampled_from(["png", "tiff", "jpeg"]))
+def test_a_damaged_profile_costs_no_more_than_the_picture(profile: bytes, bits: int, kind: str) -> None:
+    dtype: Any = np.uint16 if bits == 16 and kind != "jpeg" else np.uint8
+    pixels = np.random.default_rng(2).integers(0, 256, (5, 6, 3)).astype(dtype)
+    data = written(Picture(pixels, icc=profile), kind)
+    for icc in ("srgb", "keep"):
+        for deep in (False, True):
+            with harmless(ImageError):
+                found = read_picture(data, deep=deep, icc=icc)
+                assert found.pixels.shape == (5, 6, 3)
+                written(found, "png")
 
 
 def masks() -> list[bytes]:

@@ -13,12 +13,14 @@ from PIL import Image
 
 from conftest import invert_spec, random_palette
 from impasto import Picture, large, load_style, stylize
+from impasto.convert import load_checkpoint
 from impasto.errors import DeviceError
 from impasto.export import export_style, make_spec
 from impasto.large import Limit, Plan, Tiler, make_plan, needs_of
 from impasto.networks.transformer import TransformerNet
 from impasto.styles import Style, StyleEntry
 from impasto.tiles import even_tiles
+from test_convert import PROJECTS, make, save
 
 Pixels = npt.NDArray[np.uint8]
 Noise = Callable[..., Pixels]
@@ -108,6 +110,18 @@ def test_tiles_are_the_whole(style: str, size: tuple[int, int], request: pytest.
     assert whole.std() > 5
     assert distance(whole, tiled) <= 1
     assert decibels(whole, tiled) > 65
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_tiles_of_converted_networks_are_the_whole(project: str, tmp_path: Path) -> None:
+    net = load_checkpoint(save(tmp_path / "net.pth", make(project).state_dict())).net
+    export_style(net, tmp_path / "net.onnx", make_spec(net, entries=(StyleEntry(name="net"),)))
+    style, photo = load_style(tmp_path / "net.onnx"), scene(293, 330)
+    assert make_plan((293, 330), (293, 330), style, style.runtime("cpu"), Limit(tile=1)).tiles >= 4
+    whole, tiled = (stylize(photo, style, tile=tile, precision="float32") for tile in (WHOLE, 1))
+    assert whole.std() > 5
+    assert distance(whole, tiled) <= 1
+    assert decibels(whole, tiled) > 60
 
 
 def test_there_are_tiles_of_all_that(tiny: Path, palette: Path, valid: Path) -> None:

@@ -625,6 +625,23 @@ def test_the_command_paints_and_says_what_it_does(painter: Painter, capsys: pyte
     assert read_image(painter.folder / "a.png").shape == (48, 64, 3)
 
 
+def test_a_plan_says_and_does_nothing(painter: Painter, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(painter.folder.iterdir())
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments(painter), "--plan"])
+    out, _ = capsys.readouterr()
+    assert ended.value.code == 0
+    first, second = out.splitlines()
+    assert first == "45 x 34, 64 x 48; 10 iterations"
+    assert second.startswith("some ")
+    assert second.endswith(" GB")
+    assert sorted(painter.folder.iterdir()) == before
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments(painter, memory="1MB"), "--plan"])
+    assert ended.value.code == 1
+    assert "and 0.0 may be used" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "code", "message"),
     [

@@ -401,7 +401,6 @@ def test_a_mask_is_brushed_by_keys_alone(page: Page, photo: Path, tmp_path: Path
     page.keyboard.press("Shift+ArrowRight")
     page.keyboard.up("Space")
     history(page, 2)
-    keep_picture(page, "web-mask-keys")
     kept = pixels_of(download(page, "png", tmp_path))
     assert difference(kept[middle], upright[middle]) < 1
     assert difference(kept[280:320, 550:590], upright[280:320, 550:590]) < 1  # a fifth of 600 to the right

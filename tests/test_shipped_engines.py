@@ -10,6 +10,7 @@ from impasto import load_style, stylize
 from impasto.images import fit, read_image
 from impasto.paintings import available, engines_folder
 from impasto.styles import zoo
+from test_large import WHOLE, decibels, scene
 
 pytestmark = pytest.mark.skipif(not available(), reason="no engine is shipped")
 
@@ -51,3 +52,12 @@ def test_little_strength_keeps_the_photo(engine: str, tmp_path: Path) -> None:
     photo = fit(read_image(zoo() / "sample.jpg"), 256)
     style = load_style(painting(tmp_path, ((220, 120, 30), (20, 60, 160))), engine=engine)
     assert np.abs(stylize(photo, style, strength=0.02).astype(float) - photo).mean() < 4
+
+
+@pytest.mark.parametrize("engine", available())
+@pytest.mark.parametrize(("precision", "near"), [("float32", 65), ("bfloat16", 40)])
+def test_tiles_are_the_whole(engine: str, precision: str, near: float, tmp_path: Path) -> None:
+    style, photo = load_style(painting(tmp_path, ((220, 120, 30), (20, 60, 160))), engine=engine), scene(293, 330)
+    whole, tiled = (stylize(photo, style, tile=tile, precision=precision) for tile in (WHOLE, 1))
+    assert whole.std() > 5
+    assert decibels(whole, tiled) > near

@@ -21,10 +21,11 @@ from PIL import Image
 from torch import Tensor
 
 from conftest import loss_network, picture
+from impasto import upscale
 from impasto.errors import StyleError, TrainingError
 from impasto.export import export_upscaler, load_network, load_upscaler_network
 from impasto.files import TEMPORARY
-from impasto.images import Pixels
+from impasto.images import Pixels, from_network, to_network
 from impasto.journal import UpscalerStep
 from impasto.networks.upscaler import UpscalerNet, bicubic_weight, repeated
 from impasto.runtimes import OpenVINORuntime
@@ -210,6 +211,16 @@ def test_a_file_enlarges_as_pytorch_does_and_says_what_it_is(exported: tuple[Ups
         assert np.abs(again - expected).mean() < 0.5 / 255
         assert painted.min() >= 0
         assert painted.max() <= 1
+
+
+def test_tiles_are_the_whole(exported: tuple[UpscalerNet, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["impasto.upscale"], "SIDE", 96)
+    path, small = exported[1], photo(131, 170)
+    expected = from_network(OpenVINORuntime(path.read_bytes(), precision="float32")(to_network(small)))
+    tiled = upscale(small, upscaler=path, precision="float32")
+    assert tiled.shape == expected.shape
+    assert tiled.std() > 5
+    assert np.abs(tiled.astype(int) - expected).max() <= 1
 
 
 def test_bfloat16_does_not_band_a_clear_sky(exported: tuple[UpscalerNet, Path]) -> None:

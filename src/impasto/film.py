@@ -124,6 +124,12 @@ def optimize_video(
     yield from carried_out(work.order, work.steps(), resume=config.resume)
 
 
+def plan_of(config: OptimizeConfig, film: FilmConfig, *, progress: Progress | None = None) -> FilmPlan:
+    """Plan of what `optimize_video` would do; writes nothing, raises the same."""
+    with translated():
+        return Film(config, film, progress).plan
+
+
 def check_settings(config: OptimizeConfig) -> None:
     """Raise a ValueError for a setting that is not for videos."""
     if config.save_every:

@@ -102,6 +102,12 @@ def optimize(
     return picture
 
 
+def plan_of(config: OptimizeConfig, *, progress: Progress | None = None) -> Plan:
+    """Plan of what `optimize` would do, with all of a run that it would go on with; writes nothing, raises the same."""
+    with translated():
+        return Run(config, progress).plan
+
+
 def translated() -> contextlib.AbstractContextManager[None]:
     """What turns PyTorch's failures into one OptimizationError."""
     return torch_failures(OptimizationError, "a smaller --size or --memory")

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
 
-from impasto.cli.app import app, needs_extra
+from impasto.cli.app import Flag, app, needs_extra
 from impasto.cli.clips import check_target
 from impasto.cli.console import WIDTH, clock, download_bar, follow, printable, status_line
 from impasto.cli.outputs import Job, check_picture_target, protect
@@ -29,6 +29,8 @@ EVERY, SECONDS = 25, 10.0
 def optimize(
     settings: Annotated[OptimizeConfig, Parameter(name="*")],
     film: Annotated[FilmConfig, Parameter(name="*")] = AS_USUAL,
+    *,
+    plan: Flag = False,
 ) -> int:
     """Paint one picture, or a video, by optimising its pixels: slow, and the finest.
 
@@ -41,6 +43,8 @@ def optimize(
         Everything that decides the picture.
     film
         What a video asks for beyond a photo.
+    plan
+        Say what would be done, and what it would take, and do nothing.
 
     """
     from impasto.sources import is_clip
@@ -57,9 +61,13 @@ def optimize(
     with needs_extra("train"):
         from impasto.memory import keep_memory
         from impasto.optimize import optimize as run
+        from impasto.optimize import plan_of
     keep_memory()
     if moves:
-        return optimize_clip(settings, film)
+        return optimize_clip(settings, film, plan=plan)
+    if plan:
+        tell_plan(plan_of(settings, progress=download_bar()), sys.stdout)
+        return 0
     steps = run(settings, progress=download_bar(), told=tell_plan)
     return follow(steps, lines(), settings.output, settings.state)
 
@@ -71,18 +79,22 @@ def check_still(photo: Path, film: FilmConfig) -> None:
             raise ValueError(f"--{field.name.replace('_', '-')} is for videos, and {photo} is none")
 
 
-def optimize_clip(settings: OptimizeConfig, film: FilmConfig) -> int:
+def optimize_clip(settings: OptimizeConfig, film: FilmConfig, *, plan: bool) -> int:
     """Paint a video, telling how it goes on standard error; returns the exit code."""
     with needs_extra("video"):
-        from impasto.film import optimize_video
+        from impasto.film import optimize_video, plan_of
         from impasto.parts import folder_of
 
+    if plan:
+        tell_film(plan_of(settings, film, progress=download_bar()), sys.stdout)
+        return 0
     steps = optimize_video(settings, film, progress=download_bar(), told=tell_film)
     return follow(steps, film_lines(), settings.output, folder_of(settings.output))
 
 
-def tell_film(made: "FilmPlan") -> None:
-    """Say what painting a video will do and take."""
+def tell_film(made: "FilmPlan", file: TextIO | None = None) -> None:
+    """Say what painting a video will do and take, on standard error unless to a file."""
+    file = file or sys.stderr
     fresh, after = made.fresh, made.after
     height, width = fresh.sizes[-1]
     frames = f"{made.frames} frames" if made.frames else "frames"
@@ -90,10 +102,10 @@ def tell_film(made: "FilmPlan") -> None:
     print(
         f"{width} x {height}, {frames}{turns}; {sum(fresh.iterations)} iterations where it begins afresh, "
         f"{sum(after.iterations)} for each other frame",
-        file=sys.stderr,
+        file=file,
     )
     time = f"{told_time(made.seconds)} and " if made.seconds else ""
-    print(f"some {time}{fresh.gigabytes:.1f} GB", file=sys.stderr, flush=True)
+    print(f"some {time}{fresh.gigabytes:.1f} GB", file=file, flush=True)
 
 
 def film_lines() -> "Callable[[FilmStep], None]":
@@ -112,12 +124,13 @@ def film_lines() -> "Callable[[FilmStep], None]":
     return show
 
 
-def tell_plan(made: "Plan") -> None:
-    """Say what the run will do and take."""
+def tell_plan(made: "Plan", file: TextIO | None = None) -> None:
+    """Say what the run will do and take, on standard error unless to a file."""
+    file = file or sys.stderr
     sizes = ", ".join(f"{width} x {height}" for height, width in made.sizes)
     tiles = f", by tiles of {made.side}" if made.side < max(made.sizes[-1]) else ""
-    print(f"{sizes}; {sum(made.iterations)} iterations{tiles}", file=sys.stderr)
-    print(f"some {told_time(made.seconds)} and {made.gigabytes:.1f} GB", file=sys.stderr, flush=True)
+    print(f"{sizes}; {sum(made.iterations)} iterations{tiles}", file=file)
+    print(f"some {told_time(made.seconds)} and {made.gigabytes:.1f} GB", file=file, flush=True)
 
 
 def told_time(seconds: float) -> str:

@@ -151,7 +151,7 @@ async function useStyle(name) {
     await gallery.load();
     selectTab("style");
     chooseStyle(name);
-    await gallery.paintThumbnail(gallery.find(name));
+    gallery.paintThumbnail(gallery.find(name)).catch(fail);
   } catch (error) {
     fail(error);
   }
