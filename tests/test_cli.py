@@ -30,6 +30,7 @@ from impasto import Picture, cli, doctor, styles
 from impasto.cli import train
 from impasto.config import TrainConfig
 from impasto.images import WRITE_SUFFIXES, read_image, read_picture
+from impasto.web import workers
 
 Pixels = npt.NDArray[np.uint8]
 Noise = Callable[..., Pixels]
@@ -602,6 +603,14 @@ def test_version_tells_the_engines_too(run: Run, monkeypatch: pytest.MonkeyPatch
     assert f"\nPyTorch {version('torch')}\n" in done.out
     monkeypatch.setattr(doctor, "ENGINES", {"OpenVINO": "openvino", "PyTorch": "no-such-package"})
     assert run("--version") == Done(0, first, "")
+
+
+def test_a_server_whose_processes_cannot_start_names_what_cannot(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", "/opt/python")
+
+    monkeypatch.setattr(workers, "Processes", refused)
+    run("serve").fails(1, "/opt/python: Permission denied")
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

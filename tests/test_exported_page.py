@@ -245,7 +245,7 @@ def test_a_painting_and_a_photo_with_alpha(export: Export, photo: Path, tmp_path
 def test_the_engines_that_are_shipped(export: Export, photo: Path, tmp_path: Path, engine: str) -> None:
     page = export(EXAMPLES / "cat.jpg", engine=engine)
     with Image.open(photo) as image:
-        image.resize((134, 101)).save(photo)  # which a browser too paints within seconds by each
+        image.resize((67, 51)).save(photo)  # which a browser too paints within seconds by each
     open_photo(page, photo)
     agree(saved(page, tmp_path, "photo-cat.png"), photo, EXAMPLES / "cat.jpg", engine=engine)
 
@@ -297,20 +297,37 @@ def test_what_cannot_be_read_is_said_and_the_rest_goes_on(
     assert (read_image(saved(page, tmp_path, "photo-invert.png")) == 255 - read_image(photo)).all()
 
 
+@pytest.mark.parametrize("name", ["style.onnx", "onnxruntime/ort.wasm.bundle.min.js"])
 def test_a_missing_file_is_said_and_tried_again(
-    browser: Browser, server: Server, runtime: Path, invert: Path, photo: Path, tmp_path: Path
+    browser: Browser, server: Server, runtime: Path, invert: Path, photo: Path, tmp_path: Path, name: str
 ) -> None:
     folder = server.folder / tmp_path.name
     write_page(invert, folder, runtime=runtime)
-    (folder / "style.onnx").rename(folder / "away.onnx")
+    (folder / name).rename(folder / "away")
     page = browser.new_page(locale="en-GB")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{server.url}/{tmp_path.name}/")
     page.locator("#file").set_input_files(photo)
-    expect(page.get_by_role("alert")).to_have_text("A file is missing in the folder of this page: style.onnx: HTTP 404")
+    expect(page.get_by_role("alert")).to_contain_text("A file is missing in the folder of this page: ")
+    expect(page.get_by_role("alert")).to_contain_text(name.partition("/")[0])
     expect(page.locator("#busy")).to_be_hidden()
-    (folder / "away.onnx").rename(folder / "style.onnx")
+    page.wait_for_timeout(500)
+    assert len([url for url in asked if url.endswith("painter.js")]) == 1
+    (folder / "away").rename(folder / name)
     slide(page, "Strength", 1)
     page.close()
+
+
+def test_a_photo_of_81_megapixels(export: Export, invert: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (9000, 9000), (200, 100, 50)).save(tmp_path / "huge.png")
+    page = export(invert)
+    open_photo(page, tmp_path / "huge.png", "640")
+    made = read_image(saved(page, tmp_path, "huge-invert.png"))
+    assert made.shape == (640, 640, 3)
+    assert (made == (55, 155, 205)).all()
+    page.get_by_label("Size").select_option("0")
+    expect(page.locator("#side-told")).to_have_text(re.compile("^3464 . 3464 px"))
 
 
 def test_a_photo_is_dropped_while_another_is_painted(

@@ -20,7 +20,7 @@ let pace = null; // seconds a pixel of the last painting
 // ------------------------------------------------------------------------------------------------------- the worker
 
 function hire() {
-  painter = new Worker("painter.js", { type: "module" });
+  const painter = new Worker("painter.js", { type: "module" });
   painter.onmessage = ({ data }) => {
     if (data.fetching) tell("fetching", { percent: Math.round(100 * data.fetching) });
     if (data.preparing) tell("preparing");
@@ -31,19 +31,29 @@ function hire() {
     if (data.painted) show(data);
     if (data.failed) dismiss(data.failed);
   };
-  painter.onerror = () => dismiss({ code: "not_fetched", message: "painter.js" });
+  painter.onerror = () => dismiss({ code: "not_fetched", message: "painter.js, onnxruntime/" });
+  return painter;
 }
 
-// A worker that failed has memory that it does not give back: another one takes its place.
+// A worker that failed has memory that it does not give back: another one takes its place, when it is needed.
 async function dismiss(error) {
   painter.terminate();
-  hire();
-  bitmap ??= opened && (await decoded(opened));
+  painter = null;
+  bitmap ??= await decoded(opened);
   rest();
   fail(error);
 }
 
-const decoded = (file) => createImageBitmap(file, { imageOrientation: "from-image" });
+// A photo's pixels; of one that is far larger than what is painted, fewer.
+async function decoded(file) {
+  const read = await createImageBitmap(file, { imageOrientation: "from-image" });
+  const scale = Math.sqrt((4 * MOST) / (read.width * read.height));
+  if (scale >= 1) return read;
+  const [resizeWidth, resizeHeight] = [read.width, read.height].map((length) => Math.max(1, Math.round(length * scale)));
+  const made = await createImageBitmap(read, { resizeWidth, resizeHeight, resizeQuality: "high" });
+  read.close();
+  return made;
+}
 
 function paint() {
   if (!opened) return;
@@ -52,6 +62,7 @@ function paint() {
   asked = performance.now();
   $("busy").hidden = false;
   $("alerts").replaceChildren();
+  painter ??= hire();
   const { weights } = choice();
   const job = { size: sizeAsked(), most: MOST, weights, strength: Number($("strength").value), stroke: state.stroke };
   painter.postMessage(bitmap ? { ...job, bitmap } : job, bitmap ? [bitmap] : []);
@@ -92,7 +103,8 @@ function drawOn(picture, label) {
 
 function tell(key, values = {}) {
   told = [key, values];
-  $("status").textContent = say(key, values.seconds === undefined ? values : { ...values, time: duration(Math.max(1, values.seconds)) });
+  const time = duration(Math.max(1, values.seconds ?? 0));
+  $("status").textContent = say(key, { ...values, time });
 }
 
 function fail(error) {
@@ -125,7 +137,8 @@ function showSliders() {
 
 // Width and height of the painting: the photo's, less where another size is chosen or it is too large to paint.
 function sizeAsked() {
-  const scale = Math.min(1, (Number($("side").value) || Infinity) / Math.max(...whole), Math.sqrt(MOST / (whole[0] * whole[1])));
+  const longest = Number($("side").value) || Infinity;
+  const scale = Math.min(1, longest / Math.max(...whole), Math.sqrt(MOST / (whole[0] * whole[1])));
   return whole.map((length) => Math.max(1, Math.round(length * scale)));
 }
 
@@ -210,7 +223,9 @@ $("compare").addEventListener("click", () => {
 $("save").addEventListener("click", save);
 $("language").addEventListener("change", () => translate($("language").value));
 
-document.addEventListener("paste", (event) => open([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+document.addEventListener("paste", (event) => {
+  open([...event.clipboardData.files].find((file) => file.type.startsWith("image/")));
+});
 let inside = 0;
 const dragged = (step) => (event) => {
   event.preventDefault();
@@ -237,7 +252,6 @@ async function begin() {
     $("style-label").hidden = choices.length < 2;
     $("strokes").hidden = !about.spec.entries[0].strokes.length;
     translate($("language").value);
-    hire();
     choose(choices[0].name);
   } catch (error) {
     fail({ code: "not_fetched", message: `style.json: ${error.message}` });

@@ -112,7 +112,8 @@ function placeOf(value, steps) {
 function taps(from, to) {
   const scale = from / to;
   const stretch = Math.max(1, scale);
-  const kernel = (x) => (x === 0 ? 1 : Math.abs(x) < 3 ? (3 * Math.sin(Math.PI * x) * Math.sin((Math.PI * x) / 3)) / (Math.PI * x) ** 2 : 0);
+  const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+  const kernel = (x) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0);
   return Array.from({ length: to }, (_, i) => {
     const center = (i + 0.5) * scale;
     const first = Math.max(0, Math.floor(center - 3 * stretch + 0.5));
@@ -161,7 +162,8 @@ async function paint({ size: [width, height], most, weights, strength, stroke })
   const canvas = [width, height].map((length) => Math.max(1, Math.round(length * scale)));
   const small = resize(photo, ...canvas);
   const painted = resize(await run(small, style, isPalette ? mix(entries, weights, strength, strokes) : null), width, height);
-  finish(painted.data, isPalette ? null : strength, scale !== 1 && strength < 1 ? [1 - strength, resize(small, width, height).data] : null);
+  const lost = isPalette && scale !== 1 && strength < 1 ? [1 - strength, resize(small, width, height).data] : null;
+  finish(painted.data, isPalette ? null : strength, lost);
   return painted;
 }
 
@@ -191,6 +193,7 @@ onmessage = async ({ data }) => {
     const { width, height } = painted;
     postMessage({ painted: await createImageBitmap(painted), photo: await createImageBitmap(photo), width, height });
   } catch (error) {
-    postMessage({ failed: { code: error.code === "not_fetched" ? "not_fetched" : "memory", message: String(error.message ?? error) } });
+    const code = error.code === "not_fetched" ? "not_fetched" : "memory";
+    postMessage({ failed: { code, message: String(error.message ?? error) } });
   }
 };
