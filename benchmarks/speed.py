@@ -114,7 +114,13 @@ def main() -> None:
 
 def ran() -> str:
     """The command that measures, without this machine's folders."""
-    return " ".join(["python", *(Path(word).name if Path(word).is_absolute() else word for word in sys.argv)])
+    return " ".join(["python", *map(without_folder, sys.argv)])
+
+
+def without_folder(word: str) -> str:
+    """A word of a command, in which a file at an absolute path, ``NAME=FILE`` too, is its name alone."""
+    key, sign, value = word.rpartition("=")
+    return f"{key}{sign}{Path(value).name}" if Path(value).is_absolute() else word
 
 
 def machine() -> dict[str, Any]:
