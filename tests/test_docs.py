@@ -1,4 +1,4 @@
-"""The documents: their Python runs, their links lead somewhere, and what they say of the command line is so."""
+"""The documents: their snippets run, their links lead somewhere, and what they say of the command line is so."""
 
 import re
 import shlex
@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clipmaker import blocks, write_clip
 from conftest import STROKES, colors_model
+from impasto.cli import main
 from impasto.cli.app import app
 from impasto.images import write_image
 from impasto.styles import StyleEntry
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
 SNIPPETS = [
     pytest.param(block, id=f"{page.name}-{i}")
@@ -22,12 +24,37 @@ SNIPPETS = [
 ]
 
 
+def links(page: Path) -> set[tuple[str, str]]:
+    """What a page links to in this repository: places, empty for the page itself, and their headings or nothing."""
+    text = page.read_text("utf-8")
+    found = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"src=\"([^\"]+)\"", text)
+    inside = [target for target in found if not target.startswith(("http:", "https:"))]
+    return {(place, heading) for place, _, heading in (target.partition("#") for target in inside)}
+
+
+def headings(page: Path) -> set[str]:
+    """What a page's headings are called in links: lower-case words and hyphens."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = page.read_text("utf-8")
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text) + re.findall(r"src=\"([^\"]+)\"", text):
-        if not target.startswith(("http:", "https:")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    for place, heading in links(page):
+        target = page.parent / place if place else page
+        assert target.exists(), f"{page.name} links to {place}"
+        assert not heading or heading in headings(target), f"{page.name} links to {place}#{heading}"
+
+
+def test_every_page_and_picture_is_reached_from_the_readme() -> None:
+    reached, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page not in reached:
+            reached.add(page)
+            ahead += [(page.parent / place).resolve() for place, _ in links(page)] if page.suffix == ".md" else []
+    assert {*(ROOT / "docs").rglob("*.*")} <= reached
 
 
 @pytest.mark.usefixtures("engines", "upscalers_zoo")
@@ -43,6 +70,25 @@ def test_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     before = set(tmp_path.iterdir())
     exec(compile(code, "snippet", "exec"), {})
     assert set(tmp_path.iterdir()) > before or "write_image" not in code
+
+
+@pytest.mark.usefixtures("engines")
+def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.jpg", "painting.jpg", "photos/a.jpg", "photos/b/c.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(name, blocks(count=1)[0])
+    write_clip(Path("clip.mp4"), blocks(count=30), seconds_of_sound=1.0)
+    text = (ROOT / "docs" / "quickstart.md").read_text("utf-8")
+    commands = re.findall(r"^impasto (\w+) (.*?)(?: +#.*)?$", text, re.MULTILINE)
+    for command, arguments in commands:
+        if command != "serve":  # which does not end
+            with pytest.raises(SystemExit) as caught:
+                main([command, *shlex.split(arguments)])
+            assert caught.value.code == 0, f"impasto {command} {arguments}"
+    assert {command for command, _ in commands} == {"stylize", "style", "styles", "serve"}
+    made = "photo-starry_night.jpg paintings/b/c-candy.png preview.mp4 clip-candy.mp4 mine.onnx painted.jpg sheet.png"
+    assert [name for name in made.split() if not Path(name).is_file()] == []
 
 
 def test_commands_have_the_flags_that_they_are_shown_with() -> None:
