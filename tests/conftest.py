@@ -297,6 +297,29 @@ def loss_network(path: Path, last: str, widths: tuple[int, ...] = (4, 6, 8), see
     return path
 
 
+def write_checkpoint(path: Path) -> None:
+    """Save a checkpoint with the names of pytorch/examples, of width 4 and one block."""
+    torch.manual_seed(0)
+    state: dict[str, torch.Tensor] = {}
+
+    def add(name: str, norm: str, *shape: int) -> None:
+        state[f"{name}.conv2d.weight"] = torch.randn(shape) / (shape[1] * shape[2] * shape[3]) ** 0.5
+        state[f"{name}.conv2d.bias"] = torch.zeros(shape[0])
+        if norm:
+            state[f"{norm}.weight"], state[f"{norm}.bias"] = torch.ones(shape[0]), torch.zeros(shape[0])
+
+    for i, (inputs, outputs, kernel) in enumerate([(3, 4, 9), (4, 8, 3), (8, 16, 3)], 1):
+        add(f"conv{i}", f"in{i}", outputs, inputs, kernel, kernel)
+    for i in (1, 2):
+        add(f"res1.conv{i}", f"res1.in{i}", 16, 16, 3, 3)
+    for i, (inputs, outputs) in enumerate([(16, 8), (8, 4)], 1):
+        add(f"deconv{i}", f"in{i + 3}", outputs, inputs, 3, 3)
+    add("deconv3", "", 3, 4, 9, 9)
+    state["deconv3.conv2d.weight"] *= 40
+    state["deconv3.conv2d.bias"] += 128
+    torch.save(state, path)
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Let PyTorch compute on one thread: on small maps more are slower."""

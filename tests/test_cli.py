@@ -25,7 +25,7 @@ from cyclopts.completion.detect import ShellDetectionError
 from PIL import Image
 
 import impasto
-from conftest import STROKES, colors_model
+from conftest import STROKES, colors_model, write_checkpoint
 from impasto import Picture, cli, doctor, styles
 from impasto.cli import train
 from impasto.config import TrainConfig
@@ -776,26 +776,8 @@ def test_the_module_and_the_script_run(tmp_path: Path) -> None:
 
 @pytest.fixture
 def checkpoint() -> Path:
-    """A checkpoint with the names of pytorch/examples, of width 4 and one block; old.pth in the working directory."""
-    torch.manual_seed(0)
-    state: dict[str, torch.Tensor] = {}
-
-    def add(name: str, norm: str, *shape: int) -> None:
-        state[f"{name}.conv2d.weight"] = torch.randn(shape) / (shape[1] * shape[2] * shape[3]) ** 0.5
-        state[f"{name}.conv2d.bias"] = torch.zeros(shape[0])
-        if norm:
-            state[f"{norm}.weight"], state[f"{norm}.bias"] = torch.ones(shape[0]), torch.zeros(shape[0])
-
-    for i, (inputs, outputs, kernel) in enumerate([(3, 4, 9), (4, 8, 3), (8, 16, 3)], 1):
-        add(f"conv{i}", f"in{i}", outputs, inputs, kernel, kernel)
-    for i in (1, 2):
-        add(f"res1.conv{i}", f"res1.in{i}", 16, 16, 3, 3)
-    for i, (inputs, outputs) in enumerate([(16, 8), (8, 4)], 1):
-        add(f"deconv{i}", f"in{i + 3}", outputs, inputs, 3, 3)
-    add("deconv3", "", 3, 4, 9, 9)
-    state["deconv3.conv2d.weight"] *= 40
-    state["deconv3.conv2d.bias"] += 128
-    torch.save(state, "old.pth")
+    """A checkpoint with the names of pytorch/examples; old.pth in the working directory."""
+    write_checkpoint(Path("old.pth"))
     return Path("old.pth")
 
 
@@ -814,9 +796,9 @@ def test_convert(run: Run, checkpoint: Path, photo: Pixels) -> None:
 
 
 def test_convert_passes_its_options_on(run: Run, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    export = importlib.import_module("impasto.export")
+    convert = importlib.import_module("impasto.convert")
     calls: list[Any] = []
-    monkeypatch.setattr(export, "export_style", lambda *args, **options: calls.append((args, options)))
+    monkeypatch.setattr(convert, "export_style", lambda *args, **options: calls.append((args, options)))
     done = run("convert", checkpoint, "--output", "mine.onnx", "--name", "other", "--convention", "rgb1")
     assert (done.code, done.out) == (0, "mine.onnx  from pytorch/examples fast_neural_style, rgb1 pixels\n")
     ((_, path, spec), options) = calls[0]

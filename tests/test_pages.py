@@ -193,7 +193,7 @@ def test_a_folder_of_something_else_is_left_alone(
     for folder in (tmp_path / "site", tmp_path / "site" / "index.html"):
         code, _, err = command(capsys, invert, "--web", folder, "--runtime", runtime)
         assert (code, err.count("\n")) == (2, 1)
-        assert f"--web is {folder}" in err
+        assert f"folder is {folder}" in err
     assert files_in(tmp_path / "site") == {"index.html"}
     assert (tmp_path / "site" / "index.html").read_text() == "mine"
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         TrainConfig,
         TransformerArgs,
     )
+    from impasto.convert import Converted, convert
     from impasto.errors import (
         DeviceError,
         ImageError,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from impasto.live import stylize_frames
     from impasto.manifest import FileResult
     from impasto.optimize import OptimizeStep, optimize
+    from impasto.pages import write_page
+    from impasto.paintings import write_style
     from impasto.palette import merge
     from impasto.preview import preview
     from impasto.sheets import matrix, sheet
@@ -55,6 +58,7 @@ __all__ = [
     "BatchStep",
     "ClipConfig",
     "ClipStep",
+    "Converted",
     "DeviceError",
     "FileResult",
     "FilmConfig",
@@ -83,6 +87,7 @@ __all__ = [
     "VideoError",
     "WeightsError",
     "builtin_styles",
+    "convert",
     "load_style",
     "load_upscaler",
     "matrix",
@@ -101,6 +106,8 @@ __all__ = [
     "train_upscaler",
     "upscale",
     "write_image",
+    "write_page",
+    "write_style",
 ]
 
 _HOMES = {
@@ -115,6 +122,7 @@ _HOMES = {
         "TrainConfig",
         "TransformerArgs",
     ),
+    "convert": ("Converted", "convert"),
     "errors": (
         "DeviceError",
         "ImageError",
@@ -128,15 +136,17 @@ _HOMES = {
     ),
     "film": ("FilmStep", "optimize_video"),
     "images": ("Picture", "read_image", "read_picture", "write_image"),
-    "optimize": ("OptimizeStep", "optimize"),
+    "journal": ("Step", "UpscalerStep"),
     "live": ("stylize_frames",),
     "manifest": ("FileResult",),
+    "optimize": ("OptimizeStep", "optimize"),
+    "pages": ("write_page",),
+    "paintings": ("write_style",),
     "palette": ("merge",),
     "preview": ("preview",),
     "sheets": ("matrix", "sheet"),
     "styles": ("Style", "StyleEntry", "StyleSpec", "builtin_styles", "load_style"),
     "stylize": ("stylize",),
-    "journal": ("Step", "UpscalerStep"),
     "train": ("train",),
     "train_upscaler": ("train_upscaler",),
     "upscale": ("upscale",),

@@ -19,8 +19,10 @@ from torch import Tensor
 
 from impasto.config import TransformerArgs
 from impasto.errors import WeightsError
+from impasto.export import export_style, make_spec
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import MEAN, STD
+from impasto.styles import StyleEntry
 
 State = dict[str, Tensor]
 Convention = Literal["rgb255", "bgr255", "imagenet", "rgb1"]
@@ -32,6 +34,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "transformer")
 PREFIX = re.compile(r"(?:module\.|_orig_mod\.)+")
 """What `DataParallel` and `torch.compile` put before every name."""
 MAX_WIDTH, MAX_BLOCKS, USUAL_WIDTH, USUAL_BLOCKS = 512, 64, 32, 5
+TOLERANCE = 0.1 / 255
+"""Of `export_style`: a network that was converted keeps its pixels where float16 would move them by more."""
 FAINT, HARSH = 4 / 255, 1000 / 255
 """Deviation of a test picture's painted pixels below and above which the convention is probably another."""
 
@@ -65,6 +69,34 @@ class Layout:
     """Blocks -> convolution and normalisation of each layer, in the order of the network; the last has no second."""
     deprecated: re.Pattern[str] | None = None
     """Matches keys that old checkpoints have and no version ever used."""
+
+
+def convert(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    name: str | None = None,
+    convention: Convention | Literal["auto"] = "auto",
+) -> Converted:
+    """Write a style file that paints what a checkpoint's network paints; returns what was read.
+
+    `name`: of the style, the output's stem unless given. `convention`: as of `load_checkpoint`.
+
+    Raises:
+        WeightsError: As of `load_checkpoint`.
+        StyleError: The file cannot be written.
+        ValueError: `convention` is unknown.
+
+    """
+    checkpoint, output = Path(checkpoint), Path(output)
+    converted = load_checkpoint(checkpoint, convention=convention)
+    spec = make_spec(
+        converted.net,
+        entries=(StyleEntry(name=name or output.stem),),
+        recipe={"source": converted.source, "convention": converted.convention, "file": checkpoint.name},
+    )
+    export_style(converted.net, output, spec, tolerance=TOLERANCE)
+    return converted
 
 
 def load_checkpoint(path: Path, *, convention: Convention | Literal["auto"] = "auto") -> Converted:

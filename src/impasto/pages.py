@@ -44,10 +44,10 @@ ABOUT: Final = "style.json"
 
 def write_page(
     name: str | Path,
-    folder: Path,
+    folder: str | Path,
     *,
     engine: str | None = None,
-    runtime: Path | None = None,
+    runtime: str | Path | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Write a page that paints in a style, or in all of a palette, into a folder; returns the styles' names.
@@ -62,10 +62,11 @@ def write_page(
         WeightsError: The runtime cannot be fetched, or `runtime` is another file.
 
     """
+    folder = Path(folder)
     check_folder(folder)
     style = load_all(name, engine)
     shown = choices(style)
-    parts = read_runtime(runtime, progress)
+    parts = read_runtime(None if runtime is None else Path(runtime), progress)
     package = Path(__file__).parent
     files = {target: package.joinpath(source).read_bytes() for source, target in OURS.items()} | parts
     files["style.onnx"] = style.data
@@ -85,9 +86,9 @@ def write_page(
 def check_folder(folder: Path) -> None:
     """Raise a ValueError for a folder in which a page would be mixed with something else."""
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--web is {folder}; it must be a folder")
+        raise ValueError(f"folder is {folder}; it must be one, not a file")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / ABOUT).is_file():
-        raise ValueError(f"--web is {folder}; it must be a new folder, an empty one, or one of an earlier page")
+        raise ValueError(f"folder is {folder}; it must be a new folder, an empty one, or one of an earlier page")
 
 
 def load_all(name: str | Path, engine: str | None) -> Style:

@@ -81,7 +81,7 @@ def load_paintings(paintings: Mapping[Path, float], engine: str | None = None) -
     return style.choose(dict(zip(style.spec.names, paintings.values(), strict=True)))
 
 
-def write_style(paintings: Sequence[Path], output: Path, engine: str | None = None) -> StyleSpec:
+def write_style(paintings: Sequence[str | Path], output: str | Path, engine: str | None = None) -> StyleSpec:
     """Write a style file that needs the paintings no more, whole or not at all; of several, a palette.
 
     Raises:
@@ -90,9 +90,10 @@ def write_style(paintings: Sequence[Path], output: Path, engine: str | None = No
         ImageError: A painting cannot be read.
 
     """
-    if not paintings or len({path.resolve() for path in paintings}) < len(paintings):
-        raise ValueError(f"paintings are {', '.join(map(str, paintings)) or 'none'}; give some, and each only once")
-    style = load_paintings(dict.fromkeys(paintings, 1.0), engine)
+    files = [Path(painting) for painting in paintings]
+    if not files or len({file.resolve() for file in files}) < len(files):
+        raise ValueError(f"paintings are {', '.join(map(str, files)) or 'none'}; give some, and each only once")
+    style = load_paintings(dict.fromkeys(files, 1.0), engine)
     try:
         with atomic_write(output) as stream:
             stream.write(style.data)

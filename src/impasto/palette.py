@@ -16,7 +16,7 @@ ROUNDING = 2e-3
 """Largest difference of shared weights, of the largest among them: they were rounded to float16 and back."""
 
 
-def merge(sources: Sequence[Path], output: Path) -> StyleSpec:
+def merge(sources: Sequence[str | Path], output: str | Path) -> StyleSpec:
     """Write a palette that has the styles of all `sources`, whose shared weights must be the same; returns its spec.
 
     A source is a file, or the name of a built-in palette.
@@ -45,7 +45,7 @@ def merge(sources: Sequence[Path], output: Path) -> StyleSpec:
             "merged": [{"file": Path(file.source).name, "recipe": file.spec.recipe} for file in files],
         },
     )
-    export_style(with_rows(nets[0], rows), output, spec)
+    export_style(with_rows(nets[0], rows), Path(output), spec)
     return spec
 
 

@@ -15,10 +15,10 @@ from impasto.train import train
 
 
 def preview(
-    painting: Path,
-    photo: Path,
+    painting: str | Path,
+    photo: str | Path,
     *,
-    base: str,
+    base: str = "palette",
     seconds: float = 75.0,
     side: int = 320,
     loss_network: tuple[str, ...] = ("vgg19-compact",),
@@ -26,8 +26,8 @@ def preview(
 ) -> Generator[Step, None, Pixels]:
     """Learn rows for `painting` on crops of `photo` for some seconds: yields the steps, returns the sheet.
 
-    The rows are those that training would begin to find; longer training refines them. `side`: of the photo in the
-    sheet, in pixels.
+    The rows are those that training would begin to find; longer training refines them. `base`: a palette whose network
+    is kept, a file or the built-in one. `side`: of the photo in the sheet, in pixels.
 
     Raises:
         ValueError: `seconds` or `side` is out of range.
@@ -41,8 +41,8 @@ def preview(
     shown = fit(read_image(photo), side)
     with tempfile.TemporaryDirectory(prefix="impasto-") as folder:
         config = TrainConfig(
-            (painting,),
-            photos=photo,
+            (Path(painting),),
+            photos=Path(photo),
             output=Path(folder) / "preview.onnx",
             base=base,
             minutes=seconds / 60,

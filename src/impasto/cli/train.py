@@ -129,20 +129,12 @@ def convert(
 
     """
     with needs_extra("train"):
-        from impasto.convert import load_checkpoint
-        from impasto.export import export_style, make_spec
-    from impasto.styles import StyleEntry
+        from impasto.convert import convert as run
 
     check_style_suffix(output)
     if same_file(checkpoint, output):
         raise ValueError(f"--output is {output}, the checkpoint itself; choose another one")
-    converted = load_checkpoint(checkpoint, convention=convention)
-    spec = make_spec(
-        converted.net,
-        entries=(StyleEntry(name=name or output.stem),),
-        recipe={"source": converted.source, "convention": converted.convention, "file": checkpoint.name},
-    )
-    export_style(converted.net, output, spec, tolerance=0.1 / 255)
+    converted = run(checkpoint, output, name=name, convention=convention)
     print(f"{output}  from {converted.source}, {converted.convention} pixels")
     if converted.note:
         tell(converted.note)
