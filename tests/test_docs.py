@@ -1,5 +1,6 @@
 """The documents: their snippets run, their links lead somewhere, and what they say of the command line is so."""
 
+import pkgutil
 import re
 import shlex
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import impasto
 from clipmaker import blocks, write_clip
 from conftest import STROKES, colors_model, write_checkpoint
 from impasto.cli import main
@@ -101,6 +103,15 @@ def test_the_quickstart_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {command for command, _ in commands} == {"stylize", "style", "styles", "serve"}
     made = "photo-starry_night.jpg paintings/b/c-candy.png preview.mp4 clip-candy.mp4 mine.onnx painted.jpg sheet.png"
     assert [name for name in made.split() if not Path(name).is_file()] == []
+
+
+def test_the_page_of_the_api_has_its_names_and_no_others() -> None:
+    text = (ROOT / "docs" / "python.md").read_text("utf-8")
+    tables = " ".join(re.findall(r"^\|.*\|$", text, re.MULTILINE))
+    told = re.findall(r"`(impasto[\w.]+|\w+)`", tables)
+    assert {name for name in told if "." not in name} == set(impasto.__all__)
+    for name in (name for name in told if "." in name):
+        assert pkgutil.resolve_name(name)
 
 
 def test_commands_have_the_flags_that_they_are_shown_with() -> None:
