@@ -47,8 +47,6 @@ RATE, WARM_UP, AVERAGE = 1.5e-3, 100, 0.999
 SAVE_EVERY = 250
 """Steps between checkpoints."""
 STYLE_WEIGHT, HOURGLASS_STYLE_WEIGHT, TV_WEIGHT, RANGE_WEIGHT = 10.0, 25.0, 0.02, 30.0
-LEAST_SPREAD = 0.02
-"""Of a number of a painting's description, which is divided by it: less is rounding."""
 CONTENT = ("relu3_1", "relu4_1")
 FLAT = 1e-4
 """Total variation of a painting of hardly one colour, which a flatter one's is taken for."""

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -27,7 +26,6 @@ from PIL import Image
 import impasto
 from conftest import STROKES, colors_model, write_checkpoint
 from impasto import Picture, cli, doctor, styles
-from impasto.cli import train
 from impasto.config import TrainConfig
 from impasto.images import WRITE_SUFFIXES, read_image, read_picture
 from impasto.web import workers
@@ -806,11 +804,6 @@ def test_convert_passes_its_options_on(run: Run, checkpoint: Path, monkeypatch: 
     assert options == {"tolerance": 0.1 / 255}
     assert done.err.startswith("impasto: a test picture comes out with a contrast of ")  # 255 times too strong
     assert done.err.count("\n") == 1
-
-
-def test_conventions_are_those_of_the_library() -> None:
-    convert = importlib.import_module("impasto.convert")
-    assert typing.get_args(train.Convention) == ("auto", *typing.get_args(convert.Convention))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from impasto import colors
-from impasto.colors import COLORS, blend, keep_colors
+from impasto.choices import COLORS
+from impasto.colors import blend, keep_colors
 
 if TYPE_CHECKING:
     import numpy.typing as npt

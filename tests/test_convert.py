@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from impasto.convert import Convention, load_checkpoint
+from impasto.choices import Convention
+from impasto.convert import load_checkpoint
 from impasto.errors import WeightsError
 
 SIZES = [(64, 64), (48, 100), (37, 61)]

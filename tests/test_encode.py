@@ -116,7 +116,7 @@ def test_targets_follow_suffix_and_clip(tmp_path: Path) -> None:
         (".webm", "h264", None, "codec is 'h264'; it must be one of vp9, av1 for .webm"),
         (".gif", "h264", None, "codec is 'h264'; .gif has none to choose"),
         (".mp4", "theora", None, "codec is 'theora'; it must be one of h264, h265, vp9, av1"),
-        (".mp4", None, 0, "quality is 0; it must be from 1 to 100"),
+        (".mp4", None, 0, "quality is 0; it must be a whole number from 1 to 100"),
         (".mp4", None, 101, "quality is 101"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from impasto import StyleError, engines, paintings, protobuf
+from impasto import StyleError, choices, engines, protobuf
 from impasto.export import load_network
 from impasto.images import to_network
 from impasto.large import Limit, make_plan
@@ -243,7 +243,7 @@ def test_what_the_deepest_decoder_loses_is_not_lost(statistics: Statistics) -> N
 
 
 def test_every_engine_has_its_name_and_shape() -> None:
-    assert {*ENGINES} == {*paintings.ENGINES} == {*engines.SHAPES}
+    assert {*ENGINES} == {*choices.ENGINES} == {*engines.SHAPES}
 
 
 def test_an_engine_that_openvino_paints_otherwise_is_not_written(folder: Path) -> None:

@@ -15,11 +15,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from impasto import read_image, stylize, write_image
+from impasto.choices import ENGINES
 from impasto.downloads import fetch
 from impasto.errors import WeightsError
 from impasto.images import fit
 from impasto.pages import RUNTIME, write_page
-from impasto.paintings import ENGINES, available
+from impasto.paintings import available
 from impasto.styles import builtin_styles
 from test_page import (
     CHROMIUM,

@@ -17,6 +17,7 @@ BASE = (
     *(f"cli.{path.stem}" for path in sorted(Path(impasto.__file__).with_name("cli").glob("[a-z]*.py"))),
     "cli.__init__",
     "batch",
+    "choices",
     "colors",
     "config",
     "doctor",

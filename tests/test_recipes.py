@@ -14,7 +14,7 @@ from impasto.decoding import EXIF_IFD, HISTORY, RECIPE_MARK
 from impasto.errors import ImageError
 from impasto.images import read_image, read_picture
 from impasto.optimize import config_of, optimize
-from impasto.recipes import find_files, hash_of, make_recipe, read_recipe, with_recipe
+from impasto.recipes import find_files, hash_of, hash_of_mask, make_recipe, read_recipe, with_recipe
 
 FORMATS = ["png", "jpg", "webp", "avif", "tiff"]
 
@@ -313,3 +313,9 @@ def test_other_weights_by_the_same_name_are_told(
     loss_network(tmp_path / "vgg19.safetensors", "3_1", seed=1)
     run("redo", "one.png", "-o", "two.png")
     assert "made with other weights of vgg19: the picture may differ" in capsys.readouterr().err
+
+
+def test_masks_of_the_same_bytes_and_another_shape_are_told_apart() -> None:
+    mask = np.zeros((4, 6), np.uint8)
+    assert hash_of_mask(mask) == hash_of_mask(mask.copy()) != hash_of_mask(mask.reshape(6, 4))
+    assert hash_of_mask(None) is None

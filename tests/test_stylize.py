@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from conftest import STROKES, colors_model, invert_spec
 from impasto import Picture, load_style, stylize
-from impasto.colors import COLORS, keep_colors
+from impasto.choices import COLORS
+from impasto.colors import keep_colors
 from impasto.errors import DeviceError, StyleError
 from impasto.images import fit, resize
 from impasto.styles import Style, StyleEntry, load_file, read_style

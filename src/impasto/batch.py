@@ -17,7 +17,7 @@ from impasto import storage
 from impasto.config import BatchConfig, ClipConfig
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.files import remove_temporary
-from impasto.images import ICC, WRITE_SUFFIXES
+from impasto.images import WRITE_SUFFIXES, check_icc, check_quality
 from impasto.manifest import EVERY_S, FileResult, Manifest
 from impasto.memory import free_memory, total_memory
 from impasto.painters import Here, Job, Outcome, Processes, Work, prepared
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 TICK_S: Final = 0.2
 """After which a step is yielded although nothing has been finished: whoever asks for the steps may want to stop."""
-OLD_S: Final = 600.0
-"""After which a temporary file that nobody has written to is what a run that was killed left behind."""
 PROCESS_BYTES: Final = 1e9
 """Memory for which a process is worth having: itself, and a photo of some megapixels."""
 
@@ -140,13 +138,11 @@ def stylize_folder(
     batch = batch or BatchConfig()
     check(strength, stroke, colors, mask, max_side)
     limit = limit_of(memory, tile)
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}; it must be from 1 to 100")
+    check_quality(quality)
+    check_icc(icc)
     options = {"strength": strength, "stroke": stroke, "colors": colors, "mask": mask, "max_side": max_side}
     options |= {"device": device, "precision": precision}
     asked: dict[str, Any] = {"quality": quality, "clip": clip or ClipConfig(), "resume": resume, "recipe": recipe}
-    if icc not in ICC:
-        raise ValueError(f"icc is {icc!r}; it must be one of {', '.join(ICC)}")
     asked |= {"memory": limit.memory, "tile": limit.tile, "icc": icc}
     work = prepared(Work(style=loaded(style, engine), options=options, **asked))
     for one, own in work.regions:
@@ -268,7 +264,7 @@ class Run:
         try:
             self.begin = time.monotonic()
             if not storage.is_address(self.folder):
-                remove_temporary(Path(self.folder), OLD_S)
+                remove_temporary(Path(self.folder))
             left = self.left()
             yield self.step()
             if not left:

@@ -25,6 +25,7 @@ from impasto.hdr import is_hdr
 from impasto.images import resize
 from impasto.large import WHOLE
 from impasto.parts import Coder, Parts, folder_of, join
+from impasto.recipes import hash_of_mask
 from impasto.styles import Style, chosen, load_style
 from impasto.stylize import check, check_stroke, resize_mask, stylize
 from impasto.video import Clip, Frame, read_clip, read_frames
@@ -112,17 +113,12 @@ def paint_video(
 
     runtime = loaded[0][0].runtime(device, precision)
     job = {
-        "styles": [[hashlib.sha256(one.data).hexdigest(), dict(one.weights), hash_of(own)] for one, own in loaded],
+        "styles": [[hashlib.sha256(one.data).hexdigest(), dict(one.weights), hash_of_mask(own)] for one, own in loaded],
         "settings": [strength, stroke, colors, max_side, runtime.device, runtime.precision],
-        "mask": hash_of(mask),
+        "mask": hash_of_mask(mask),
     }
     cut = Cut(start=start, end=end, max_side=max_side)
     return paint_with(painter, source, target, job, cut=cut, steady=steady, codec=codec, quality=quality, resume=resume)
-
-
-def hash_of(mask: Pixels | None) -> str | None:
-    """SHA-256 of a mask."""
-    return None if mask is None else hashlib.sha256(mask.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from impasto.choices import COLORS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from impasto.images import Pixels
 
     Matrix = npt.NDArray[np.float64]
-
-COLORS = ("style", "luma", "match", "histogram")
-"""Where the colours of the result come from, for `keep_colors`."""
 
 _STRIP_PIXELS = 1 << 16  # the floats of a strip stay in the cache, and a picture of any size takes 2 MB of them
 _SAMPLE_PIXELS = 1 << 18  # at 1080p within 0.05 levels of the exact mean and 0.1 % of the exact covariance

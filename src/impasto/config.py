@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from cyclopts import Parameter
 
+from impasto.choices import Colors, Precision, TorchDevice
 from impasto.memory import Gigabytes
 
 
@@ -184,9 +185,9 @@ class TrainConfig:
     """Decay of the moving average of the weights, which is what is exported; 0 is none."""
     seed: int = 0
     """Of the network's first weights, the crops and their order."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: TorchDevice = "auto"
     """Where to train."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Of the arithmetic; auto is bfloat16 where the hardware has it. Weights are always float32."""
 
     checkpoint_dir: Path | None = None
@@ -299,13 +300,13 @@ class OptimizeConfig:
     """Steps that L-BFGS remembers; 10 unless given, or as many as fit the memory, 3 at least."""
     tile: int | None = None
     """Side of the tiles by which the picture is seen, in pixels; as large as fits the memory unless given."""
-    colors: Literal["style", "luma", "match", "histogram"] = "style"
+    colors: Colors = "style"
     """Whose colours: the style's, or the photo's kept by luma, match (mean and covariance) or histogram."""
     seed: int = 0
     """Of the noise."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: TorchDevice = "auto"
     """Where to compute."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Of the loss network's arithmetic; auto is bfloat16 where the hardware has it."""
 
     memory: Gigabytes | float | None = None

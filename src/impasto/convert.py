@@ -11,12 +11,13 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO, Literal
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from impasto.choices import CONVENTIONS, Convention
 from impasto.config import TransformerArgs
 from impasto.errors import WeightsError
 from impasto.export import export_style, make_spec
@@ -25,9 +26,6 @@ from impasto.networks.vgg import MEAN, STD
 from impasto.styles import StyleEntry
 
 State = dict[str, Tensor]
-Convention = Literal["rgb255", "bgr255", "imagenet", "rgb1"]
-"""Pixels as a network sees and paints them: RGB or BGR in [0, 255], RGB in [0, 1] with ImageNet's mean and deviation
-taken off, or RGB in [0, 1]."""
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "transformer")
 """Where training loops keep the weights beside their own state."""
@@ -76,7 +74,7 @@ def convert(
     output: str | Path,
     *,
     name: str | None = None,
-    convention: Convention | Literal["auto"] = "auto",
+    convention: Convention = "auto",
 ) -> Converted:
     """Write a style file that paints what a checkpoint's network paints; returns what was read.
 
@@ -99,7 +97,7 @@ def convert(
     return converted
 
 
-def load_checkpoint(path: Path, *, convention: Convention | Literal["auto"] = "auto") -> Converted:
+def load_checkpoint(path: Path, *, convention: Convention = "auto") -> Converted:
     """Read the state dictionary in `path`, a PyTorch or safetensors file, as a `TransformerNet` with the same pixels.
 
     The project is recognised from the keys, width and number of blocks from the shapes. Two things the keys cannot
@@ -111,8 +109,8 @@ def load_checkpoint(path: Path, *, convention: Convention | Literal["auto"] = "a
         ValueError: `convention` is unknown.
 
     """
-    if convention not in ("auto", *get_args(Convention)):
-        raise ValueError(f"convention is {convention!r}; it must be one of auto, {', '.join(get_args(Convention))}")
+    if convention not in CONVENTIONS:
+        raise ValueError(f"convention is {convention!r}; it must be one of {', '.join(CONVENTIONS)}")
     state = read_state(path)
     layout = recognise(path, state)
     net = build(path, state, layout)

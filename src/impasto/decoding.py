@@ -126,11 +126,6 @@ def _keeps(transform: ImageCms.ImageCmsTransform) -> bool:
     return bool(np.abs(changed).max() <= 2)
 
 
-def is_srgb(profile: bytes | None) -> bool:
-    """Whether colours with this profile are sRGB's, as those without one are taken for; a broken one is none."""
-    return not profile or profile == srgb_profile() or _is_srgb(profile) is True
-
-
 def is_other_rgb(profile: bytes | None) -> bool:
     """Whether a profile is of RGB that is not sRGB; a broken one is none."""
     return bool(profile) and profile != srgb_profile() and _is_srgb(profile) is False

@@ -12,6 +12,7 @@ from av.error import FFmpegError
 
 from impasto import hdr
 from impasto.errors import VideoError
+from impasto.images import check_quality
 from impasto.video import BT709, JPEG_RANGE, MPEG_RANGE, RGB, Clip, ColorTags
 
 if TYPE_CHECKING:
@@ -131,8 +132,7 @@ def check_format(suffix: str, codec: str | None, quality: int | None) -> None:
     suffix = suffix.lower()
     if suffix not in CONTAINERS:
         raise ValueError(f"a video's name ends in one of {', '.join(CONTAINERS)}, not in {suffix or 'nothing'}")
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}; it must be from 1 to 100")
+    check_quality(quality)
     codecs = CONTAINERS[suffix][1]
     if codec is not None and codec not in codecs:
         allowed = f"it must be one of {', '.join(codecs)} for {suffix}" if codecs else f"{suffix} has none to choose"

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from impasto.choices import STARTS
 from impasto.clips import Cut, carried_out, make_order, moving
 from impasto.colors import keep_colors
 from impasto.config import FilmConfig, OptimizeConfig, to_json
@@ -29,7 +30,7 @@ from impasto.flow import Change, Motion, enlarged, moved
 from impasto.images import Floats, Picture, Pixels, read_image, write_image
 from impasto.networks.weights import locate
 from impasto.objective import Losses, Target
-from impasto.optimize import FREE_TO_CHANGE, STARTS, check_files, differences, files_of, translated
+from impasto.optimize import FREE_TO_CHANGE, check_files, differences, files_of, translated
 from impasto.parts import Coder, write_bytes
 from impasto.plan import Plan, make_plan
 from impasto.recipes import hash_of

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from impasto.choices import ICC
 from impasto.decoding import EXIF_IFD, GPS_IFD, is_other_rgb, read_exif, split_alpha, srgb_profile, to_srgb
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.files import atomic_write, check_write
@@ -45,8 +46,6 @@ DEFAULT_MAX_PIXELS = 160_000_000
 DEFAULT_MAX_SIDE = 65_535
 """The longest side that a JPEG header can state."""
 
-ICC = ("srgb", "keep")
-"""What is done with a colour profile: converted to sRGB, or kept."""
 DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 """Of files that keep the 16 bits of a photo."""
 READ_SUFFIXES = frozenset(
@@ -198,8 +197,7 @@ def read_picture(
         MissingExtraError: It is a HEIC file and the extra is not installed.
 
     """
-    if icc not in ICC:
-        raise ValueError(f"icc is {icc!r}; it must be one of {', '.join(ICC)}")
+    check_icc(icc)
     with _reading(source) as name, _opened(source) as stream:
         kind = _sniff(stream)
         image = _open(stream, kind)
@@ -214,6 +212,12 @@ def read_picture(
             image = _open(stream, kind)
         image.load()
         return _to_picture(image, low, name, keep=icc == "keep")
+
+
+def check_icc(icc: str) -> None:
+    """Raise a ValueError for what cannot be done with a colour profile."""
+    if icc not in ICC:
+        raise ValueError(f"icc is {icc!r}; it must be one of {', '.join(ICC)}")
 
 
 def image_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
@@ -387,8 +391,7 @@ def write_image(
     picture = image if isinstance(image, Picture) else Picture(image)  # type: ignore[arg-type]  # uint16 is allowed here
     name = str(target) if isinstance(target, (str, Path)) else "the picture"
     kind = _written_format(target, format)
-    if quality is not None and quality not in range(1, 101):
-        raise ValueError(f"quality must be a whole number from 1 to 100, got {quality!r}")
+    check_quality(quality)
     data = _encode(picture, kind, quality, name)
     try:
         if isinstance(target, (str, Path)):
@@ -398,6 +401,12 @@ def write_image(
             target.write(data)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot write {name}: {_remedy(error, _WRITE_REMEDIES) or error}") from error
+
+
+def check_quality(quality: int | None) -> None:
+    """Raise a ValueError for a quality out of range."""
+    if quality is not None and quality not in range(1, 101):
+        raise ValueError(f"quality is {quality!r}; it must be a whole number from 1 to 100")
 
 
 def _written_format(target: str | Path | BinaryIO, asked: str | None) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from impasto.choices import STARTS
 from impasto.config import OptimizeConfig, PaintingText, to_json
 from impasto.devices import torch_failures
 from impasto.downloads import Progress
@@ -32,8 +33,6 @@ STATE = 2
 """Version of the state file."""
 LEFT_OUT = ("resume", "save_every", "memory")
 """Settings that a recipe does without: they do not change the picture."""
-STARTS = ("photo", "noise", "grey", "style")
-"""Of the first size, beside a picture of one's own."""
 FREE_TO_CHANGE = frozenset({"output", "resume", "save_every", "memory", "device", "precision"})
 """Settings that may differ between the run that left a state and the one that continues it."""
 

@@ -31,7 +31,7 @@ from impasto.errors import DeviceError, ImpastoError
 from impasto.images import DEEP_SUFFIXES, image_size, read_picture, write_image
 from impasto.large import Limit
 from impasto.memory import keep_memory, resident_memory
-from impasto.recipes import hash_of, of_photo, with_recipe
+from impasto.recipes import hash_of, hash_of_mask, of_photo, with_recipe
 from impasto.runtimes import share_processors
 from impasto.styles import Style, chosen
 from impasto.stylize import plans_of, side_of, stylize
@@ -164,11 +164,6 @@ class Work:
         painted = read * min(1.0, side / max(height, width)) ** 2 if side else read
         palette = all(style.spec.architecture == "StyleNet" for style, _ in self.regions)
         return DECODED_BYTES * read + painted * (PALETTE_BYTES if palette else PAINTED_BYTES)
-
-
-def hash_of_mask(mask: Any) -> str | None:
-    """SHA-256 of a mask, uint8 (h, w)."""
-    return None if mask is None else hashlib.sha256(repr(mask.shape).encode() + mask.tobytes()).hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------------------- one file

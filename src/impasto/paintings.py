@@ -14,14 +14,13 @@ from typing import Any, Final
 import numpy as np
 
 from impasto import protobuf
+from impasto.choices import ENGINES
 from impasto.errors import StyleError
 from impasto.files import atomic_write
 from impasto.images import Floats, Pixels, read_image, resize, to_network
 from impasto.runtimes import OpenVINORuntime, load_model
 from impasto.styles import KEY, Style, StyleEntry, StyleSpec, is_name, zoo
 
-ENGINES: Final = ("hourglass", "adain", "wct")
-"""Best first: the first that is there is the default."""
 ENGINE_KEY: Final = "impasto_engine"
 """Metadata property of an engine's file."""
 ABOUT: Final = ("engine", "architecture", "arguments", "inputs", "multiple", "min_size", "precision")

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -16,7 +16,10 @@ import impasto
 from impasto.decoding import EXIF_IFD, GPS_IFD, HISTORY, MAX_EXIF_BYTES, RECIPE_MARK
 from impasto.errors import ImageError
 
-ENGINES = ("stylize", "optimize", "upscale")
+if TYPE_CHECKING:
+    from impasto.images import Pixels
+
+VERBS = ("stylize", "optimize", "upscale")
 
 
 def make_recipe(engine: str, settings: Mapping[str, Any], files: Iterable[Path], **more: Any) -> dict[str, Any]:
@@ -46,6 +49,11 @@ def of_photo(recipe: Mapping[str, Any], name: str, value: str, **settings: Any) 
         return None
     files = {name: value, **recipe["files"]}
     return {**recipe, "settings": {"photo": name, **recipe["settings"], **settings}, "files": files}
+
+
+def hash_of_mask(mask: "Pixels | None") -> str | None:
+    """SHA-256 of a mask, uint8 (h, w), and its shape."""
+    return None if mask is None else hashlib.sha256(repr(mask.shape).encode() + mask.tobytes()).hexdigest()
 
 
 def hash_of(path: Path) -> str:
@@ -81,7 +89,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise ImageError(f"cannot read {path}: {error.strerror or 'it is no picture'}") from error
     except Exception:  # a hostile file makes Pillow and the parser raise anything  # noqa: BLE001
         recipe = None
-    if not (isinstance(recipe, dict) and recipe.get("engine") in ENGINES and isinstance(recipe.get("settings"), dict)):
+    if not (isinstance(recipe, dict) and recipe.get("engine") in VERBS and isinstance(recipe.get("settings"), dict)):
         raise ImageError(f"{path}: holds no recipe; it was not made by impasto, or has lost its metadata")
     if not isinstance(recipe.get("files"), dict):
         recipe["files"] = {}

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from impasto.devices import torch_failures
 from impasto.errors import TrainingError
 from impasto.files import atomic_write
 from impasto.photos import Photo, find_photos
@@ -74,6 +76,11 @@ def split_photos(folder: Path, validation: Path | None, own: Collection[Path]) -
         return photos, find_photos(validation)[:HELD_OUT]
     held_out = photos[-HELD_OUT:]
     return (photos[:-HELD_OUT] if len(photos) > 5 * HELD_OUT else photos), held_out
+
+
+def translated() -> AbstractContextManager[None]:
+    """What turns PyTorch's failures into one TrainingError."""
+    return torch_failures(TrainingError, "a smaller --batch-size or --image-size")
 
 
 def make_folders(*folders: Path) -> None:

@@ -7,11 +7,10 @@ from threading import Lock
 from types import ModuleType
 from typing import Any, Final, Protocol
 
+from impasto.choices import DEVICES, PRECISIONS
 from impasto.errors import DeviceError, MissingExtraError, StyleError
 from impasto.images import Floats
 
-DEVICES: Final = ("auto", "cpu", "gpu")
-PRECISIONS: Final = ("auto", "float32", "bfloat16")
 ONNX_START: Final = b"\x08"
 """Of every ONNX file: the key of its first field, the version."""
 OPENVINO_PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16"}

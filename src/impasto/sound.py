@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
 
-TEXT_SUBTITLES = ("mov_text", "subrip", "webvtt", "ass", "ssa")
-
 
 class Sound:
     """The audio and subtitle streams of a source, added to an output; `packets` yields what goes into it."""

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from impasto.choices import PRECISIONS
 from impasto.errors import StyleError
 from impasto.images import READ_SUFFIXES, Floats
-from impasto.runtimes import PRECISIONS, Runtime, load_model, make_runtime
+from impasto.runtimes import Runtime, load_model, make_runtime
 
 FORMAT = 1
 """Version of the style file that this program reads and writes."""
@@ -345,7 +346,7 @@ def load_style(name: str | Path, *, engine: str | None = None) -> Style:
     """Load a style: a built-in one by name, a style file or a painting by path, or a blend, ``candy:0.7,udnie:0.3``.
 
     A style of a palette is ``mine.onnx:candy``, or ``palette:candy`` of the built-in one. A file is loaded and compiled
-    once, and a painting encoded once: later calls give the same. `engine`: of paintings, ``rows``, ``adain`` or
+    once, and a painting encoded once: later calls give the same. `engine`: of paintings, ``hourglass``, ``adain`` or
     ``wct``; the best there is unless given.
 
     Raises:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from impasto.colors import COLORS, blend, keep_colors
+from impasto.choices import COLORS
+from impasto.colors import blend, keep_colors
 from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
 from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan

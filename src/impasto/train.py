@@ -4,7 +4,6 @@ Departures from the paper: relative losses (see losses.py), a warm-up and cosine
 average of the weights, bfloat16 arithmetic, and loss networks that may share the layers between them.
 """
 
-import contextlib
 import copy
 import dataclasses
 import io
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from impasto.config import TrainConfig, key_of, to_json
-from impasto.devices import pick_device, pick_precision, torch_failures
+from impasto.devices import pick_device, pick_precision
 from impasto.downloads import Progress
 from impasto.errors import ImageError, StyleError, TrainingError
 from impasto.export import Network, export_style, load_trainable, make_spec
@@ -42,6 +41,7 @@ from impasto.runs import (
     not_a_checkpoint,
     rate_at,
     split_photos,
+    translated,
     turn_of,
     write_checkpoint,
     write_sheet,
@@ -97,11 +97,6 @@ def train(config: TrainConfig, *, progress: Progress | None = None) -> Generator
         with translated():
             run.examine()
     export_style(run.average, config.output, run.spec())
-
-
-def translated() -> contextlib.AbstractContextManager[None]:
-    """What turns PyTorch's failures into one TrainingError."""
-    return torch_failures(TrainingError, "a smaller --batch-size or --image-size")
 
 
 class Run:

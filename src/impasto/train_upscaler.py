@@ -8,7 +8,6 @@ differences, of the large picture and of what it is when it is made small again;
 random, see `UpscalerRun.features`; weights are averaged.
 """
 
-import contextlib
 import copy
 import dataclasses
 import logging
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from impasto.config import parse_weighted, to_json
-from impasto.devices import pick_device, pick_precision, torch_failures
+from impasto.devices import pick_device, pick_precision
 from impasto.downloads import Progress
 from impasto.errors import ImageError, TrainingError
 from impasto.export import export_upscaler, load_upscaler_network
@@ -46,6 +45,7 @@ from impasto.runs import (
     not_a_checkpoint,
     rate_at,
     split_photos,
+    translated,
     turn_of,
     write_checkpoint,
     write_sheet,
@@ -102,11 +102,6 @@ def train_upscaler(config: UpscalerConfig, *, progress: Progress | None = None) 
     with translated():
         figures = run.examine()
     export_upscaler(run.average, config.output, run.spec(figures["upscaled"]))
-
-
-def translated() -> contextlib.AbstractContextManager[None]:
-    """What turns PyTorch's failures into one TrainingError."""
-    return torch_failures(TrainingError, "a smaller --batch-size or --image-size")
 
 
 class UpscalerRun:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from impasto.choices import LARGE_COLORS
 from impasto.colors import blend, keep_colors
 from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, from_network, resize, to_network
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from impasto.images import Pixels
 
-COLORS: Final = ("rgb", "luma", "histogram")
-"""Where the colours of the result come from."""
 SIDE = 512
 """Pixels of a tile of the small picture, down and across, margins included; memory is that of one, under a gigabyte."""
 MOST_PIXELS = 1 << 29
@@ -83,8 +82,8 @@ def chosen(scale: int | None, upscaler: str | Path | Upscaler | None) -> list[Up
 
 def check_colors(colors: str) -> None:
     """Raise a ValueError for colours that there are not."""
-    if colors not in COLORS:
-        raise ValueError(f"colors is {colors!r}; it must be one of {', '.join(COLORS)}")
+    if colors not in LARGE_COLORS:
+        raise ValueError(f"colors is {colors!r}; it must be one of {', '.join(LARGE_COLORS)}")
 
 
 def check_size(pixels: Pixels, chain: list[Upscaler]) -> None:

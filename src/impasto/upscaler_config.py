@@ -6,6 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from cyclopts import Parameter
 
+from impasto.choices import Precision, TorchDevice
 from impasto.config import check_choices, check_range, check_training, parse_weighted
 
 Scale = Literal[2, 4, 8]
@@ -82,9 +83,9 @@ class UpscalerConfig:
     """Decay of the moving average of the weights, which is what is exported; 0 is none."""
     seed: int = 0
     """Of the network's first weights, the patches and their order."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: TorchDevice = "auto"
     """Where to train."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     """Of the arithmetic; auto is bfloat16 where the hardware has it. Weights are always float32."""
 
     checkpoint_dir: Path | None = None

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
@@ -21,9 +21,6 @@ app = App(
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
-Device = Literal["auto", "cpu", "gpu"]
-Precision = Literal["auto", "float32", "bfloat16"]
-Engine = Literal["hourglass", "adain", "wct"]
 Flag = Annotated[bool, Parameter(negative="")]
 
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from impasto.cli.app import Engine, app
+from impasto.choices import Engine
+from impasto.cli.app import app
 from impasto.cli.console import download_bar, printable
 
 

@@ -44,15 +44,14 @@ def redo(
         Continue from the state that an interrupted run left beside the output; otherwise start afresh.
 
     """
-    from impasto.images import DEEP_SUFFIXES, write_image
+    from impasto.images import DEEP_SUFFIXES, check_quality, write_image
     from impasto.paintings import engines_folder
     from impasto.recipes import find_files, read_recipe, with_recipe
     from impasto.styles import zoo
     from impasto.upscalers import upscalers_folder
 
     check_picture_target("--output", output, picture)
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}; it must be from 1 to 100")
+    check_quality(quality)
     recipe = read_recipe(picture)
     found = find_files(recipe, [*files, picture.parent, Path(), zoo(), engines_folder(), upscalers_folder()])
     check_picture_target("--output", output, *found.values())

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 import impasto
-from impasto.cli.app import Engine, Flag, app, needs_extra
+from impasto.choices import Engine
+from impasto.cli.app import Flag, app, needs_extra
 from impasto.cli.console import print_json, printable
 from impasto.cli.outputs import check_picture_target, check_style_suffix, same_file
 

@@ -6,12 +6,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 import impasto
-from impasto.cli.app import Device, Engine, Flag, Precision, app
+from impasto.choices import Colors, Device, Engine, Icc, Precision
+from impasto.cli.app import Flag, app
 from impasto.cli.batch import is_batch, paint_batch
 from impasto.cli.choice import Choice
 from impasto.cli.clips import check_target, paint_clip
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from impasto.large import Plan
     from impasto.runtimes import Runtime
 
-Colors = Literal["style", "luma", "match", "histogram"]
-Icc = Literal["srgb", "keep"]
 AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
 
 
@@ -116,14 +115,13 @@ def stylize(
         What folders ask for beyond a photo.
 
     """
-    from impasto.images import DEEP_SUFFIXES, read_mask
+    from impasto.images import DEEP_SUFFIXES, check_quality, read_mask
     from impasto.recipes import with_recipe
     from impasto.sources import is_clip
     from impasto.stylize import check, check_stroke, limit_of, plans_of, side_of
     from impasto.upscalers import upscalers_for
 
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}; it must be from 1 to 100")
+    check_quality(quality)
     check(strength, stroke, colors, None, max_side)
     limit = limit_of(memory, tile)
     choice = Choice.parse(style, engine)

@@ -3,10 +3,11 @@
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from impasto.choices import Convention
 from impasto.cli.app import app, needs_extra
 from impasto.cli.console import download_bar, follow, show_settings, show_step, tell
 from impasto.cli.outputs import check_picture_target, check_style_suffix, same_file
@@ -101,9 +102,6 @@ def preview(
                 return 0
             if sys.stderr.isatty():
                 print(f"\r{step.progress:4.0%}", end="\n" if step.progress >= 1 else "", file=sys.stderr, flush=True)
-
-
-Convention = Literal["auto", "rgb255", "bgr255", "imagenet", "rgb1"]
 
 
 @app.command

@@ -4,12 +4,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 import impasto
-from impasto.cli.app import Device, Flag, Precision, app, needs_extra
+from impasto.choices import Device, LargeColors, Precision
+from impasto.cli.app import Flag, app, needs_extra
 from impasto.cli.console import download_bar, follow, show_settings, show_step, tell
 from impasto.cli.outputs import STREAM, check_style_suffix, plan, protect
 from impasto.cli.stylize import read_source, report, write_target
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from impasto.journal import UpscalerStep
     from impasto.upscalers import Upscaler
 
-Colors = Literal["rgb", "luma", "histogram"]
-
 
 @app.command(usage="Usage: impasto upscale INPUT... [OPTIONS]")
 def upscale(
@@ -29,7 +28,7 @@ def upscale(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     scale: Scale | None = None,
     upscaler: Path | None = None,
-    colors: Colors = "rgb",
+    colors: LargeColors = "rgb",
     quality: int | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -60,13 +59,12 @@ def upscale(
         Print one JSON object an output.
 
     """
-    from impasto.images import check_writable
+    from impasto.images import check_quality, check_writable
     from impasto.recipes import with_recipe
     from impasto.sources import is_clip
     from impasto.upscale import chosen, large_size
 
-    if quality is not None and not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}; it must be from 1 to 100")
+    check_quality(quality)
     if clip := next((path for path in inputs if is_clip(str(path))), None):
         raise ValueError(f"{clip} is a video; upscale takes pictures")
     chain = chosen(scale, upscaler)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from impasto.cli.app import Device, Precision, app, needs_extra
+from impasto.choices import Device, Precision
+from impasto.cli.app import app, needs_extra
 from impasto.cli.console import printable
 from impasto.config import ClipConfig
 

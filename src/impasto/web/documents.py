@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from impasto.colors import COLORS
-from impasto.paintings import ENGINES
+from impasto.choices import COLORS, ENGINES, STARTS
 from impasto.styles import builtin_styles
 from impasto.stylize import BROADEST, FINEST
 from impasto.web.options import MEDIA_TYPES
-from impasto.web.works import KINDS, STARTS
+from impasto.web.works import KINDS
 
 ERROR = {
     "type": "object",

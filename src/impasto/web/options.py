@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from impasto.colors import COLORS
+from impasto.choices import COLORS
 from impasto.paintings import available, engine_file
 from impasto.recipes import hash_of
 from impasto.styles import builtin_styles, find_style

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impasto.colors import COLORS
+from impasto.choices import COLORS, STARTS
 from impasto.config import OptimizeConfig, TrainConfig
 from impasto.errors import ImpastoError
 from impasto.images import WRITE_SUFFIXES
@@ -33,7 +33,6 @@ ORDER = "order.json"
 INTERRUPTED = 75
 """Exit code of work that was stopped and can go on."""
 LONGEST_NAME = 40
-STARTS = ("photo", "noise", "grey", "style")
 PICTURES = 24
 """Pictures of how far it is that an optimisation shows."""
 MOST_PHOTOS = 100
