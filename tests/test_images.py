@@ -751,7 +751,7 @@ def test_a_jpeg_keeps_its_chroma_in_full() -> None:
 
 @pytest.mark.parametrize("quality", [0, 101, -1, 50.5, "high"])
 def test_quality_out_of_range(quality: Any) -> None:
-    with pytest.raises(ValueError, match="quality is .*; it must be a whole number from 1 to 100"):
+    with pytest.raises(ValueError, match=r"quality is .*; it must be a whole number from 1 to 100"):
         written(smooth(), "jpeg", quality)
 
 

@@ -1,19 +1,24 @@
-"""What a decoder gave, of any mode and colour space, as 8-bit sRGB; and of its metadata what stays true."""
+"""Which decoder a file gets; what that gave, of any colours, as 8-bit sRGB; and what stays true of its metadata."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
+import re
 import struct
+import sys
 import warnings
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
 
+from impasto.errors import ImageError, MissingExtraError
+
 if TYPE_CHECKING:
-    from PIL import ImageCms
+    from PIL import ImageCms, ImageFile
 
 EXIF_IFD, GPS_IFD, HISTORY = 0x8769, 0x8825, 0x9213
 _ORIENTATION, _COLOR_SPACE = 0x0112, 0xA001
@@ -26,6 +31,64 @@ _DROPPED_EXIF_TAGS = frozenset(
     (0x927C, 0xA002, 0xA003, 0xA005, 0x9214, 0xA214, 0xA20E, 0xA20F, 0xA210, 0x9101, 0x9102, 0xA001, 0xA500, 0xA420)
 )
 MAX_EXIF_BYTES = 65_000  # a JPEG segment holds 65,533
+
+# What a file begins with, and the class that decodes it. Opening the classes directly, not through `Image.open`, keeps
+# every other decoder of Pillow out of reach and leaves its process-wide pixel limit alone; ours is an argument.
+_READERS: dict[str, tuple[bytes, str, str]] = {
+    "JPEG": (rb"\xff\xd8\xff", "PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": (rb"\x89PNG\r\n\x1a\n", "PIL.PngImagePlugin", "PngImageFile"),
+    "WebP": (rb"RIFF.{4}WEBP", "PIL.WebPImagePlugin", "WebPImageFile"),
+    "AVIF": (rb".{4}ftyp(avi[fs]|(mif1|msf1).{4}(.{4})*?avi[fs])", "PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIF": (rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "pillow_heif", "HeifImageFile"),
+    "TIFF": (rb"II[*+]\0|MM\0[*+]|II\0\*|MM\*\0", "PIL.TiffImagePlugin", "TiffImageFile"),
+    "GIF": (rb"GIF8[79]a", "PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": (rb"BM", "PIL.BmpImagePlugin", "BmpImageFile"),
+}
+_OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+"""Of bytes in a raw mode of Pillow's, big, little and native endian, the opposite one."""
+
+
+def sniff(stream: BinaryIO) -> str:
+    """Return the key of `_READERS` whose signature the stream begins with."""
+    head = stream.read(64)
+    stream.seek(0)
+    if not head:
+        raise ImageError("the file is empty; fetch or export it again")
+    for kind, (signature, _, _) in _READERS.items():
+        if re.match(signature, head, re.DOTALL):
+            return kind
+    raise ImageError(f"its content is none of {', '.join(_READERS)}; convert it to one of them")
+
+
+def open_image(stream: BinaryIO, kind: str) -> ImageFile.ImageFile:
+    """Read the header with the decoder of ``kind``; pixels come with ``load``."""
+    _, module, reader = _READERS[kind]
+    try:
+        decoder = getattr(importlib.import_module(module), reader)
+    except ImportError as error:
+        raise MissingExtraError("HEIC needs an extra; install it with: pip install 'impasto[heif]'") from error
+    image: ImageFile.ImageFile = decoder(stream, "")
+    return image
+
+
+def open_low(stream: BinaryIO, kind: str, image: ImageFile.ImageFile) -> ImageFile.ImageFile | None:
+    """Return the same picture so opened that its pixels are the lower bytes of 16-bit ones; None where there are none.
+
+    Pillow has no 16-bit colour: it keeps the upper byte of each value, by the order of bytes that a raw mode states.
+    The other order's raw mode keeps the lower byte.
+    """
+    if kind not in ("PNG", "TIFF") or image.mode not in ("RGB", "RGBA") or "transparency" in image.info:
+        return None
+    stream.seek(0)
+    low = open_image(stream, kind)
+    for place, tile in enumerate(low.tile):
+        args = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        order = _OTHER_ORDER.get(str(args[0])[-1:])
+        if not str(args[0]).startswith(("RGB;16", "RGBA;16", "RGBX;16")) or order is None:
+            return None
+        swapped = (str(args[0])[:-1] + order, *args[1:])
+        low.tile[place] = tile._replace(args=swapped if isinstance(tile.args, tuple) else swapped[0])
+    return low if low.tile else None
 
 
 def read_exif(image: Image.Image, *, srgb: bool = True) -> tuple[int, bytes]:

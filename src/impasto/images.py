@@ -1,6 +1,6 @@
 """Pictures: files of many formats in, sRGB arrays out, and back again.
 
-Owns the decoding and encoding of files, the limits that keep a hostile file from taking the machine's memory, and the
+Owns the reading and writing of files, the limits that keep a hostile file from taking the machine's memory, and the
 step between arrays and networks. Everything after `read_picture` sees uint8 (height, width, 3) RGB in sRGB; what a file
 says beyond that (alpha, density, who took it and where) is carried in `Picture` and put back by `write_image`.
 """
@@ -9,14 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
 import io
 import math
-import re
-import struct
-import sys
 import warnings
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar
@@ -26,15 +21,15 @@ import numpy.typing as npt
 from PIL import Image
 
 from impasto.choices import ICC
-from impasto.decoding import EXIF_IFD, GPS_IFD, is_other_rgb, read_exif, split_alpha, srgb_profile, to_srgb
-from impasto.errors import ImageError, ImpastoError, MissingExtraError
+from impasto.decoding import is_other_rgb, open_image, open_low, read_exif, sniff, split_alpha, to_srgb
+from impasto.encoding import ENCODERS, check_side, encode, to_pillow
+from impasto.errors import ImageError, ImpastoError
 from impasto.files import atomic_write, check_write
 from impasto.profiles import light_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from PIL import ImageFile
 
 Pixels = npt.NDArray[np.uint8]
 DeepPixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
@@ -57,30 +52,6 @@ WRITE_SUFFIXES = dict.fromkeys((".jpg", ".jpeg"), "jpeg") | dict.fromkeys((".tif
 WRITE_SUFFIXES |= {".png": "png", ".webp": "webp", ".avif": "avif"}
 """The format that `write_image` gives to each suffix."""
 
-# What a file begins with, and the class that decodes it. Opening the classes directly, not through `Image.open`, keeps
-# every other decoder of Pillow out of reach and leaves its process-wide pixel limit alone; ours is an argument.
-_READERS: dict[str, tuple[bytes, str, str]] = {
-    "JPEG": (rb"\xff\xd8\xff", "PIL.JpegImagePlugin", "JpegImageFile"),
-    "PNG": (rb"\x89PNG\r\n\x1a\n", "PIL.PngImagePlugin", "PngImageFile"),
-    "WebP": (rb"RIFF.{4}WEBP", "PIL.WebPImagePlugin", "WebPImageFile"),
-    "AVIF": (rb".{4}ftyp(avi[fs]|(mif1|msf1).{4}(.{4})*?avi[fs])", "PIL.AvifImagePlugin", "AvifImageFile"),
-    "HEIF": (rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", "pillow_heif", "HeifImageFile"),
-    "TIFF": (rb"II[*+]\0|MM\0[*+]|II\0\*|MM\*\0", "PIL.TiffImagePlugin", "TiffImageFile"),
-    "GIF": (rb"GIF8[79]a", "PIL.GifImagePlugin", "GifImageFile"),
-    "BMP": (rb"BM", "PIL.BmpImagePlugin", "BmpImageFile"),
-}
-
-# 4:4:4: a painting's strokes are edges of colour, which halved chroma smears. PNG level 1: 13 % larger than level 6 and
-# three times as fast. TIFF is not compressed: libtiff, which would do it, cannot write the EXIF directories.
-_ENCODERS: dict[str, dict[str, Any]] = {
-    "jpeg": {"quality": 92, "subsampling": "4:4:4"},
-    "png": {"compress_level": 1},
-    "webp": {"quality": 90},
-    "avif": {"quality": 80, "subsampling": "4:4:4"},
-    "tiff": {"compression": "raw"},
-}
-_MAX_WRITTEN_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
-
 # Of an upright picture's array, the view that has the pixels where the file has them.
 _TURNS: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
     2: lambda upright: upright[:, ::-1],
@@ -94,8 +65,6 @@ _TURNS: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
 
 _BAND = 1 << 22
 """Pixels that are copied at once."""
-_OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-"""Of bytes in a raw mode of Pillow's, big, little and native endian, the opposite one."""
 
 _READ_REMEDIES = {
     errno.ENOENT: "there is no such file; check the path",
@@ -199,17 +168,17 @@ def read_picture(
     """
     check_icc(icc)
     with _reading(source) as name, _opened(source) as stream:
-        kind = _sniff(stream)
-        image = _open(stream, kind)
+        kind = sniff(stream)
+        image = open_image(stream, kind)
         _check_size(image.size, max_pixels, max_side)
         if shrink_to and kind == "JPEG":
             image.draft(None, (shrink_to, shrink_to))
             image.info.pop("dpi", None)  # says nothing about a reduced picture
-        low = _open_low(stream, kind, image) if deep else None
+        low = open_low(stream, kind, image) if deep else None
         if low is not None:
             low.load()
             stream.seek(0)
-            image = _open(stream, kind)
+            image = open_image(stream, kind)
         image.load()
         return _to_picture(image, low, name, keep=icc == "keep")
 
@@ -223,7 +192,7 @@ def check_icc(icc: str) -> None:
 def image_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
     """Read (height, width) from a picture's header, before its orientation; raises what `read_picture` raises."""
     with _reading(source), _opened(source) as stream:
-        width, height = _open(stream, _sniff(stream)).size
+        width, height = open_image(stream, sniff(stream)).size
         return height, width
 
 
@@ -251,29 +220,6 @@ def _opened(source: str | Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
             yield stream if stream.seekable() else io.BytesIO(stream.read())
     else:
         yield io.BytesIO(source if isinstance(source, (bytes, bytearray, memoryview)) else source.read())
-
-
-def _sniff(stream: BinaryIO) -> str:
-    """Return the key of `_READERS` whose signature the stream begins with."""
-    head = stream.read(64)
-    stream.seek(0)
-    if not head:
-        raise ImageError("the file is empty; fetch or export it again")
-    for kind, (signature, _, _) in _READERS.items():
-        if re.match(signature, head, re.DOTALL):
-            return kind
-    raise ImageError(f"its content is none of {', '.join(_READERS)}; convert it to one of them")
-
-
-def _open(stream: BinaryIO, kind: str) -> ImageFile.ImageFile:
-    """Read the header with the decoder of ``kind``; pixels come with ``load``."""
-    _, module, reader = _READERS[kind]
-    try:
-        decoder = getattr(importlib.import_module(module), reader)
-    except ImportError as error:
-        raise MissingExtraError("HEIC needs an extra; install it with: pip install 'impasto[heif]'") from error
-    image: ImageFile.ImageFile = decoder(stream, "")
-    return image
 
 
 def _check_size(size: tuple[int, int], max_pixels: int, max_side: int) -> None:
@@ -333,26 +279,6 @@ def _upright(layers: list[Image.Image], turn: Callable[[npt.NDArray[Any]], npt.N
     return made
 
 
-def _open_low(stream: BinaryIO, kind: str, image: ImageFile.ImageFile) -> ImageFile.ImageFile | None:
-    """Return the same picture so opened that its pixels are the lower bytes of 16-bit ones; None where there are none.
-
-    Pillow has no 16-bit colour: it keeps the upper byte of each value, by the order of bytes that a raw mode states.
-    The other order's raw mode keeps the lower byte.
-    """
-    if kind not in ("PNG", "TIFF") or image.mode not in ("RGB", "RGBA") or "transparency" in image.info:
-        return None
-    stream.seek(0)
-    low = _open(stream, kind)
-    for place, tile in enumerate(low.tile):
-        args = tile.args if isinstance(tile.args, tuple) else (tile.args,)
-        order = _OTHER_ORDER.get(str(args[0])[-1:])
-        if not str(args[0]).startswith(("RGB;16", "RGBA;16", "RGBX;16")) or order is None:
-            return None
-        swapped = (str(args[0])[:-1] + order, *args[1:])
-        low.tile[place] = tile._replace(args=swapped if isinstance(tile.args, tuple) else swapped[0])
-    return low if low.tile else None
-
-
 def _to_dpi(value: object) -> float | None:
     """Return the density of a (horizontal, vertical) pair where both agree and make sense."""
     with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
@@ -392,7 +318,7 @@ def write_image(
     name = str(target) if isinstance(target, (str, Path)) else "the picture"
     kind = _written_format(target, format)
     check_quality(quality)
-    data = _encode(picture, kind, quality, name)
+    data = encode(picture, kind, quality, name)
     try:
         if isinstance(target, (str, Path)):
             with atomic_write(target) as stream:
@@ -410,126 +336,18 @@ def check_quality(quality: int | None) -> None:
 
 
 def _written_format(target: str | Path | BinaryIO, asked: str | None) -> str:
-    """Return a key of `_ENCODERS`, from ``asked`` or else from the target's suffix."""
+    """Return a key of `ENCODERS`, from ``asked`` or else from the target's suffix."""
     if asked is not None:
         kind = WRITE_SUFFIXES.get(f".{asked.lower().removeprefix('.')}")
         if kind is None:
-            raise ValueError(f"format must be one of {', '.join(_ENCODERS)}, got {asked!r}")
+            raise ValueError(f"format must be one of {', '.join(ENCODERS)}, got {asked!r}")
         return kind
     if not isinstance(target, (str, Path)):
-        raise ValueError(f"format must be given for a stream: {', '.join(_ENCODERS)}")  # noqa: TRY004 (of format)
+        raise ValueError(f"format must be given for a stream: {', '.join(ENCODERS)}")  # noqa: TRY004 (of format)
     suffix = Path(target).suffix.lower()
     if suffix not in WRITE_SUFFIXES:
         raise ImageError(f"cannot write {target}: its name must end in one of {', '.join(WRITE_SUFFIXES)}")
     return WRITE_SUFFIXES[suffix]
-
-
-def _check_side(kind: str, height: int, width: int, name: str) -> None:
-    """Raise an ImageError for a picture that is too large for its format."""
-    if max(height, width) > (limit := _MAX_WRITTEN_SIDE.get(kind, 2**31 - 1)):
-        raise ImageError(f"cannot write {name}: {kind} ends at {limit} pixels a side, not {width} x {height}; use .png")
-
-
-def _encode(picture: Picture, kind: str, quality: int | None, name: str) -> bytes:
-    """Return the bytes of a file of format ``kind``."""
-    height, width, _ = picture.pixels.shape
-    _check_side(kind, height, width, name)
-    if picture.pixels.dtype == np.uint16:
-        if kind not in ("png", "tiff"):
-            raise ValueError(f"image must be uint8 for {kind}, got uint16; only png and tiff hold 16 bits")
-        return _encode_png_16(picture) if kind == "png" else _encode_tiff_16(picture)
-    stream = io.BytesIO()
-    try:
-        _to_pillow(picture, opaque=kind == "jpeg").save(stream, kind, **_save_options(picture, kind, quality))
-    except Exception as error:
-        raise ImageError(f"cannot write {name}: the {kind} encoder failed ({error}); try another format") from error
-    return stream.getvalue()
-
-
-def _to_pillow(picture: Picture, *, opaque: bool = False) -> Image.Image:
-    """Return an RGB image, or RGBA where the picture has alpha; ``opaque`` composites it over white."""
-    if picture.alpha is None:
-        return Image.fromarray(picture.pixels)
-    image = Image.fromarray(np.dstack((picture.pixels, picture.alpha)))
-    if not opaque:
-        return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-
-
-def _save_options(picture: Picture, kind: str, quality: int | None) -> dict[str, Any]:
-    """Return the arguments of Pillow's ``save``: the encoder's, the sRGB tag, the metadata."""
-    options = dict(_ENCODERS[kind])
-    if quality is not None and "quality" in options:
-        options["quality"] = int(quality)
-    if picture.icc:
-        options["icc_profile"] = picture.icc
-    elif kind == "png":
-        from PIL.PngImagePlugin import PngInfo
-
-        options["pnginfo"] = PngInfo()
-        options["pnginfo"].add(b"sRGB", b"\0")
-    elif kind != "avif":  # Pillow writes AVIF's own code points for sRGB
-        options["icc_profile"] = srgb_profile()
-    if picture.exif:
-        options["exif"] = picture.exif
-    if picture.dpi:
-        options["dpi"] = (picture.dpi, picture.dpi)
-    return options
-
-
-def _encode_png_16(picture: Picture) -> bytes:
-    """Encode uint16 RGB or RGBA as a PNG of 16 bits a channel, which Pillow cannot write.
-
-    W3C PNG specification: chunks of length, type, data and CRC; every row after its filter's number, here 2 ("up":
-    the difference to the row above, modulo 256 a byte).
-    """
-    height, width, _ = picture.pixels.shape
-    alpha = () if picture.alpha is None else (picture.alpha * np.uint16(257),)  # 0..255 onto 0..65535
-    rows = np.dstack((picture.pixels, *alpha)).astype(">u2").view(np.uint8).reshape(height, -1)
-    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    packed = zlib.compress(filtered.data, 1)
-    chunks = [(b"IHDR", struct.pack(">2I5B", width, height, 16, 6 if alpha else 2, 0, 0, 0))]
-    chunks.append((b"iCCP", b"icc\0\0" + zlib.compress(picture.icc)) if picture.icc else (b"sRGB", b"\0"))
-    if picture.dpi:
-        chunks.append((b"pHYs", struct.pack(">2IB", *[round(picture.dpi / 0.0254)] * 2, 1)))  # pixels a metre
-    if picture.exif:
-        chunks.append((b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
-    chunks += [(b"IDAT", packed[start : start + 2**30]) for start in range(0, len(packed), 2**30)]
-    framed = (
-        struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(tag)))
-        for tag, data in [*chunks, (b"IEND", b"")]
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
-
-
-def _encode_tiff_16(picture: Picture) -> bytes:
-    """Encode uint16 RGB or RGBA as a TIFF of 16 bits a channel; Pillow, which cannot, writes its directory."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    height, width, _ = picture.pixels.shape
-    alpha = () if picture.alpha is None else (picture.alpha * np.uint16(257),)
-    values = np.dstack((picture.pixels, *alpha)) if alpha else picture.pixels
-    data = values.astype("<u2", copy=False).tobytes()
-    tags = Image.Exif()
-    if picture.exif:
-        tags.load(picture.exif)
-    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    own = {tag: dict(tags.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD)}
-    directory.update({tag: value for tag, value in dict(tags).items() if tag not in own})  # whose values are offsets
-    directory.update({tag: values for tag, values in own.items() if values})
-    count = values.shape[2]
-    directory.update({256: width, 257: height, 258: (16,) * count, 259: 1, 262: 2, 273: 0, 277: count, 278: height})
-    directory.update({279: len(data), 284: 1, 34675: picture.icc or srgb_profile()})
-    if alpha:
-        directory[338] = 2  # not multiplied into the colours
-    if picture.dpi:
-        directory.update({282: picture.dpi, 283: picture.dpi, 296: 2})  # pixels an inch
-    stream = io.BytesIO()
-    directory.save(stream)
-    stream.write(data)
-    return stream.getvalue()
 
 
 def _remedy(error: Exception, remedies: dict[int, str]) -> str | None:
@@ -562,7 +380,7 @@ def resize(image: ImageT, size: tuple[int, int]) -> ImageT:
         )
     # From a factor of 6 on, whole boxes are averaged first and Lanczos does the last 3: four times as fast, and 0.6 of
     # 255 from the full filter in the mean.
-    resized = _to_pillow(picture).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    resized = to_pillow(picture).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels = np.array(resized.convert("RGB") if resized.mode == "RGBA" else resized)
     if not isinstance(image, Picture):
         return pixels
@@ -616,7 +434,7 @@ def lightness(picture: Picture) -> Pixels:
 def check_writable(path: Path, size: tuple[int, int]) -> None:
     """Raise an ImageError where a picture of a size (height, width) could not be written to a path."""
     kind, (height, width) = _written_format(path, None), size
-    _check_side(kind, height, width, str(path))
+    check_side(kind, height, width, str(path))
     try:
         check_write(path)
     except OSError as error:
