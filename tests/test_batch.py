@@ -18,9 +18,10 @@ import impasto
 from clipmaker import blocks, stamps, write_clip
 from impasto import BatchConfig, BatchStep, ClipConfig, ImageError, ImpastoError, batch, painters, stylize_folder
 from impasto.images import read_image, write_image
-from impasto.painters import Here, Job, Outcome, Processes, Work, paint_file
+from impasto.painters import Here, Processes
 from impasto.recipes import make_recipe, read_recipe
 from impasto.styles import load_style
+from impasto.work import Job, Outcome, Work, paint_file
 
 Pixels = npt.NDArray[np.uint8]
 Noise = Callable[..., Pixels]
@@ -315,7 +316,7 @@ def test_a_disk_that_refuses_ends_the_run_and_costs_no_photo(
         write_image(target, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("impasto.painters.write_image", full)
+        patch.setattr("impasto.work.write_image", full)
         with pytest.raises(ImageError, match="the disk is full"):
             paint(invert)
     assert [line["status"] for line in lines()] == ["done", "done"]

@@ -9,11 +9,12 @@ import numpy.typing as npt
 import pytest
 
 import impasto
-from impasto import BatchConfig, BatchStep, batch, cli, large, painters, stylize_folder
+from impasto import BatchConfig, BatchStep, batch, cli, large, stylize_folder
 from impasto.images import read_image, write_image
-from impasto.painters import Here, Job, Outcome, Processes, Work, paint_file
+from impasto.painters import Here, Processes
 from impasto.recipes import make_recipe, read_recipe
 from impasto.styles import Style, load_style
+from impasto.work import Job, Outcome, Work, paint_file
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -35,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: Noise) -> Non
     write_image("photos/small.png", noise(60, 50, seed=1))
     monkeypatch.setattr(large, "COMPILED", 0.0)
     monkeypatch.setattr(large, "SAMPLE", (50_000, 100_000))
-    monkeypatch.setattr(painters, "ITSELF", ITSELF)
+    monkeypatch.setattr("impasto.work.ITSELF", ITSELF)
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_processes_that_a_share_is_too_small_for(palette: Path, monkeypatch: pyt
             alone.append(job.alone)
             return super().paint(job)
 
-    monkeypatch.setattr(painters, "ITSELF", 1.5e8)
+    monkeypatch.setattr("impasto.work.ITSELF", 1.5e8)
     monkeypatch.setattr(batch, "Processes", Spied)
     step = paint(palette, memory=0.42)
     assert (step.painted, step.failed) == (2, 0)
@@ -164,7 +165,7 @@ def test_before_tiles_networks_give_back_what_pictures_took(palette: Path, monke
     style = load_style(f"{palette}:one")
     monkeypatch.setattr(Style, "forget", lambda self: forgotten.append(self))
     has = [0.0]
-    monkeypatch.setattr(painters, "resident_memory", lambda: has[0])
+    monkeypatch.setattr("impasto.work.resident_memory", lambda: has[0])
     work = Work(style=style, options=OPTIONS, memory=1e9)
     job = Job(source="photos/large.png", target="out/a.png")
     for has[0], share, times in ((1e9, 1e8, 0), (1e5, 1.5e7, 0), (1e9, 1.5e7, 1)):

@@ -17,7 +17,8 @@ from PIL import Image
 
 from impasto import BatchConfig, BatchStep, DeviceError, MissingExtraError, batch, stylize_folder
 from impasto.images import read_image
-from impasto.painters import ITSELF, Here, Job
+from impasto.painters import Here
+from impasto.work import ITSELF, Job
 
 Noise = Callable[..., npt.NDArray[np.uint8]]
 

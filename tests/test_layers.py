@@ -48,6 +48,7 @@ BASE = (
     "web.frames",
     "web.settings",
     "web.workers",
+    "work",
 )
 BLOCK = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS}))\n"  # None there is a missing module
 

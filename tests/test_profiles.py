@@ -14,10 +14,11 @@ from PIL import Image, ImageCms
 from impasto import Picture, batch, cli, stylize, stylize_folder, upscale
 from impasto.decoding import EXIF_IFD
 from impasto.images import fit, read_image, read_picture, write_image
-from impasto.painters import Here, Job, Work, paint_file
+from impasto.painters import Here
 from impasto.profiles import light_of
 from impasto.recipes import read_recipe
 from impasto.styles import load_style
+from impasto.work import Job, Work, paint_file
 from profilemaker import (
     ADOBE,
     P3,

@@ -20,12 +20,13 @@ from impasto.files import remove_temporary
 from impasto.images import WRITE_SUFFIXES, check_icc, check_quality
 from impasto.manifest import EVERY_S, FileResult, Manifest
 from impasto.memory import free_memory, total_memory
-from impasto.painters import Here, Job, Outcome, Processes, Work, prepared
+from impasto.painters import Here, Processes
 from impasto.runtimes import processors
 from impasto.sources import find, is_clip, painted_name, split
 from impasto.storage import Entry
 from impasto.styles import Style, load_style, paintings_in
 from impasto.stylize import check, check_stroke, limit_of
+from impasto.work import Job, Outcome, Work, prepared
 
 if TYPE_CHECKING:
     from impasto.cluster import Cluster

@@ -19,8 +19,8 @@ import ray
 from ray.exceptions import RayError, TaskCancelledError
 
 from impasto.errors import DeviceError, ImpastoError
-from impasto.painters import Job, Outcome, Work, paint_file
 from impasto.runtimes import processors, share_processors
+from impasto.work import Job, Outcome, Work, paint_file
 
 RETRIES: Final = 2
 """How often a file whose process has died is given to another."""
