@@ -37,7 +37,8 @@ from impasto.networks.vgg import conv_names
 from impasto.networks.weights import load_loss_network
 from impasto.photos import Crops, Prefetch
 from impasto.runtimes import OpenVINORuntime
-from impasto.styles import StyleEntry, find_style, load_style
+from impasto.specs import StyleEntry
+from impasto.styles import find_style, load_style
 from impasto.targets import to_tensor
 from impasto.train import Run
 

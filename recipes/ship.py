@@ -13,7 +13,8 @@ import onnx
 from onnx import helper
 
 from impasto.files import atomic_write
-from impasto.styles import KEY, read_style, zoo
+from impasto.specs import KEY
+from impasto.styles import read_style, zoo
 
 FIGURES = ("content", "style", "energy_2", "energy_3", "energy_4")
 

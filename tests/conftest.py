@@ -21,7 +21,7 @@ from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
 from impasto.paintings import ENGINE_KEY
-from impasto.styles import KEY, StyleEntry, StyleSpec
+from impasto.specs import KEY, StyleEntry, StyleSpec
 from impasto.upscaler_config import UpscalerArgs
 from impasto.upscalers import UPSCALER_KEY, UpscalerSpec
 

@@ -14,7 +14,8 @@ from conftest import STROKES, colors_model, write_checkpoint
 from impasto.cli import main
 from impasto.cli.app import app
 from impasto.images import write_image
-from impasto.styles import StyleEntry, find_style
+from impasto.specs import StyleEntry
+from impasto.styles import find_style
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])

@@ -19,8 +19,9 @@ from impasto.networks.autoencoder import WIDTHS, Decoder, encoder
 from impasto.networks.engines import CALM, ENGINES, GAIN, AdaINNet, Between, HourglassNet, WCTNet
 from impasto.paintings import SIZES, Statistics, engine_style, measure
 from impasto.runtimes import OpenVINORuntime, TorchRuntime
+from impasto.specs import KEY
 from impasto.statistics import mean_covariance, mean_deviation, whitening
-from impasto.styles import KEY, Style
+from impasto.styles import Style
 from impasto.stylize import stylize
 from impasto.targets import scale_to, to_tensor
 from test_large import WHOLE, decibels, distance, scene

@@ -18,7 +18,8 @@ from impasto.export import export_style, load_network, make_spec
 from impasto.networks.rewrite import for_inference
 from impasto.networks.transformer import TransformerNet
 from impasto.runtimes import OpenVINORuntime
-from impasto.styles import StyleEntry, read_style
+from impasto.specs import StyleEntry
+from impasto.styles import read_style
 
 
 def make_net(**kwargs: Any) -> TransformerNet:

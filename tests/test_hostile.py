@@ -42,7 +42,8 @@ from impasto.images import Picture, read_mask, read_picture, write_image
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.weights import load_loss_network
 from impasto.recipes import make_recipe, read_recipe, with_recipe
-from impasto.styles import KEY, Style, parse_style
+from impasto.specs import KEY
+from impasto.styles import Style, parse_style
 from impasto.stylize import stylize
 from impasto.train import Run, train
 from impasto.upscaler_config import UpscalerArgs

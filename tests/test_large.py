@@ -18,7 +18,8 @@ from impasto.errors import DeviceError
 from impasto.export import export_style, make_spec
 from impasto.large import Limit, Plan, Tiler, make_plan, needs_of
 from impasto.networks.transformer import TransformerNet
-from impasto.styles import Style, StyleEntry
+from impasto.specs import StyleEntry
+from impasto.styles import Style
 from impasto.tiles import even_tiles
 from test_convert import PROJECTS, make, save
 

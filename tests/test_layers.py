@@ -37,6 +37,7 @@ BASE = (
     "runtimes",
     "samples",
     "sources",
+    "specs",
     "storage",
     "styles",
     "stylize",

@@ -13,7 +13,8 @@ from impasto.export import export_style, load_trainable
 from impasto.networks.rewrite import for_inference, undone
 from impasto.networks.stylenet import StyleNet, tables, with_rows
 from impasto.palette import merge, share_base
-from impasto.styles import StyleEntry, find_style, load_file, read_style
+from impasto.specs import StyleEntry
+from impasto.styles import find_style, load_file, read_style
 
 
 @pytest.fixture(scope="module")

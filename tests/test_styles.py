@@ -20,18 +20,8 @@ from conftest import colors_model, invert_model, invert_spec
 from impasto import paintings, styles
 from impasto.errors import StyleError
 from impasto.runtimes import OpenVINORuntime, load_model
-from impasto.styles import (
-    FORMAT,
-    MAX_BYTES,
-    StyleEntry,
-    StyleSpec,
-    builtin_styles,
-    find_style,
-    load_style,
-    parse_style,
-    read_style,
-    zoo,
-)
+from impasto.specs import FORMAT, StyleEntry, StyleSpec
+from impasto.styles import MAX_BYTES, builtin_styles, find_style, load_style, parse_style, read_style, zoo
 
 Save = Callable[[onnx.ModelProto | bytes], Path]
 

@@ -18,7 +18,8 @@ from impasto.choices import COLORS
 from impasto.colors import keep_colors
 from impasto.errors import DeviceError, StyleError
 from impasto.images import fit, resize
-from impasto.styles import Style, StyleEntry, load_file, read_style
+from impasto.specs import StyleEntry
+from impasto.styles import Style, load_file, read_style
 
 verb = importlib.import_module("impasto.stylize")  # the module, not the function of its name
 

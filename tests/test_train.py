@@ -35,7 +35,8 @@ from impasto.journal import Step
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
 from impasto.runs import move_average
-from impasto.styles import StyleSpec, load_style
+from impasto.specs import StyleSpec
+from impasto.styles import load_style
 from impasto.targets import to_tensor
 from impasto.train import MAX_ROLLBACKS, Run, middle, train
 

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from impasto.palette import merge
     from impasto.preview import preview
     from impasto.sheets import matrix, sheet
-    from impasto.styles import Style, StyleEntry, StyleSpec, builtin_styles, load_style
+    from impasto.specs import StyleEntry, StyleSpec
+    from impasto.styles import Style, builtin_styles, load_style
     from impasto.stylize import stylize
     from impasto.train import train
     from impasto.train_upscaler import train_upscaler
@@ -145,7 +146,8 @@ _HOMES = {
     "palette": ("merge",),
     "preview": ("preview",),
     "sheets": ("matrix", "sheet"),
-    "styles": ("Style", "StyleEntry", "StyleSpec", "builtin_styles", "load_style"),
+    "specs": ("StyleEntry", "StyleSpec"),
+    "styles": ("Style", "builtin_styles", "load_style"),
     "stylize": ("stylize",),
     "train": ("train",),
     "train_upscaler": ("train_upscaler",),

@@ -23,7 +23,7 @@ from impasto.errors import WeightsError
 from impasto.export import export_style, make_spec
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import MEAN, STD
-from impasto.styles import StyleEntry
+from impasto.specs import StyleEntry
 
 State = dict[str, Tensor]
 

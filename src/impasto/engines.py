@@ -22,7 +22,7 @@ from impasto.networks.rewrite import for_inference
 from impasto.networks.stylenet import TABLES
 from impasto.paintings import ENGINE_KEY, SIZES, STATISTICS, Statistics, engine_style, measure, taken
 from impasto.runtimes import OpenVINORuntime
-from impasto.styles import StyleSpec
+from impasto.specs import StyleSpec
 
 PROBE = (80, 112)
 """Height and width of the picture on which OpenVINO is compared with PyTorch."""

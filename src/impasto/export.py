@@ -26,7 +26,8 @@ from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.upscaler import UpscalerNet
 from impasto.runtimes import OpenVINORuntime
-from impasto.styles import KEY, StyleSpec, parse_style
+from impasto.specs import KEY, StyleSpec
+from impasto.styles import parse_style
 from impasto.upscalers import UPSCALER_KEY, UpscalerSpec, parse_upscaler
 
 Network = StyleNet | TransformerNet

@@ -19,7 +19,8 @@ from impasto.errors import StyleError
 from impasto.files import atomic_write
 from impasto.images import Floats, Pixels, read_image, resize, to_network
 from impasto.runtimes import OpenVINORuntime, load_model
-from impasto.styles import KEY, Style, StyleEntry, StyleSpec, is_name, zoo
+from impasto.specs import KEY, StyleEntry, StyleSpec
+from impasto.styles import Style, is_name, zoo
 
 ENGINE_KEY: Final = "impasto_engine"
 """Metadata property of an engine's file."""

@@ -10,7 +10,8 @@ from impasto.errors import StyleError
 from impasto.export import export_style, load_trainable
 from impasto.networks.rewrite import for_inference
 from impasto.networks.stylenet import StyleNet, tables, with_rows
-from impasto.styles import Style, StyleSpec, find_style, read_style
+from impasto.specs import StyleSpec
+from impasto.styles import Style, find_style, read_style
 
 ROUNDING = 2e-3
 """Largest difference of shared weights, of the largest among them: they were rounded to float16 and back."""

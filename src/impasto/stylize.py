@@ -16,7 +16,7 @@ from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
 from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan
 from impasto.runtimes import OpenVINORuntime
-from impasto.styles import Style, StyleSpec, chosen, load_style, paintings_in
+from impasto.styles import Style, chosen, load_style, paintings_in
 from impasto.views import strips
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from impasto.images import Floats, Pixels
     from impasto.runtimes import Runtime
+    from impasto.specs import StyleSpec
 
     Region = tuple[str | Path | Style, Pixels]
 

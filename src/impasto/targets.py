@@ -20,8 +20,8 @@ from impasto.losses import content_loss, style_loss, total_variation
 from impasto.networks.vgg import LossNetwork
 from impasto.networks.weights import load_loss_network
 from impasto.photos import permutation
+from impasto.specs import between
 from impasto.statistics import gram
-from impasto.styles import between
 
 NARROWEST = 32
 """Pixels below which the deepest layers of a loss network have no room for a painting."""

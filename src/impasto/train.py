@@ -46,7 +46,8 @@ from impasto.runs import (
     write_checkpoint,
     write_sheet,
 )
-from impasto.styles import StyleEntry, StyleSpec, find_style, is_name, is_number, load_file
+from impasto.specs import StyleEntry, StyleSpec
+from impasto.styles import find_style, is_name, is_number, load_file
 from impasto.targets import NARROWEST, Targets, draw, scale_to, to_tensor
 
 DEFAULT_STEPS = 8000

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from impasto.errors import StyleError
 from impasto.runtimes import Runtime, make_runtime
-from impasto.styles import known, read_bytes, read_description, zoo
+from impasto.specs import known, read_json
+from impasto.styles import read_bytes, read_description, zoo
 from impasto.upscaler_config import SCALES, UpscalerArgs
 
 FORMAT: Final = 1
@@ -41,14 +42,7 @@ class UpscalerSpec:
     @classmethod
     def from_json(cls, text: str) -> "UpscalerSpec":
         """From the JSON text of a file; raises ValueError where it is none, or of a newer format."""
-        try:
-            data = json.loads(text)
-        except RecursionError as error:
-            raise ValueError("its description is nested too deeply") from error
-        if not isinstance(data, dict) or type(data.get("format")) is not int:
-            raise ValueError("not an upscaler's description")
-        if data["format"] > FORMAT:
-            raise ValueError(f"format {data['format']} is newer than this program's {FORMAT}; update impasto")
+        data = read_json(text, "an upscaler's description", FORMAT)
         arguments, figures, recipe = (data.get(key, {}) for key in ("arguments", "figures", "recipe"))
         if not all(isinstance(value, dict) for value in (arguments, figures, recipe)):
             raise ValueError("its description has something else where there should be names and values")
