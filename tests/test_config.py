@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impasto.config import StyleNetArgs, TrainConfig, TransformerArgs, parse_weighted, to_json
+from impasto.config import StyleNetArgs, TrainConfig, TransformerArgs, to_json
+from impasto.texts import parse_weighted
 
 
 def make(**settings: Any) -> TrainConfig:

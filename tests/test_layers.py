@@ -41,6 +41,7 @@ BASE = (
     "storage",
     "styles",
     "stylize",
+    "texts",
     "tiles",
     "views",
     "upscale",

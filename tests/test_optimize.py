@@ -21,7 +21,7 @@ from conftest import loss_network, picture
 from impasto import easel, plan
 from impasto.cli import main
 from impasto.cli.console import follow
-from impasto.config import OptimizeConfig, PaintingText
+from impasto.config import OptimizeConfig
 from impasto.easel import PROBE, extended, read_paintings, sizes_of
 from impasto.errors import ImageError, ImpastoError, OptimizationError, WeightsError
 from impasto.images import Picture, Pixels, read_image, read_picture
@@ -33,6 +33,7 @@ from impasto.plan import Cost, Plan, make_plan
 from impasto.recipes import hash_of
 from impasto.statistics import Moments, sums
 from impasto.targets import scale_to, to_tensor
+from impasto.texts import PaintingText
 from impasto.tiles import tiles
 
 pytestmark = pytest.mark.usefixtures("one_thread")

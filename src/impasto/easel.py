@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.colors import keep_colors
-from impasto.config import OptimizeConfig, PaintingText, parse_weighted
+from impasto.config import OptimizeConfig
 from impasto.devices import pick_device, pick_precision
 from impasto.downloads import Progress
 from impasto.errors import ImageError, OptimizationError
@@ -30,6 +30,7 @@ from impasto.plan import Cost, Plan, canvas, resident
 from impasto.statistics import Moments
 from impasto.stylize import resize_mask
 from impasto.targets import NARROWEST, scale_to, to_tensor
+from impasto.texts import PaintingText, parse_weighted
 
 GROWTH = math.sqrt(2)
 """Of the size, from one to the next."""

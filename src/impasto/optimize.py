@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from impasto.choices import STARTS
-from impasto.config import OptimizeConfig, PaintingText, to_json
+from impasto.config import OptimizeConfig, to_json
 from impasto.devices import torch_failures
 from impasto.downloads import Progress
 from impasto.easel import Easel
@@ -26,6 +26,7 @@ from impasto.images import Picture, check_writable, read_picture, resize, write_
 from impasto.networks.weights import NAMES, locate
 from impasto.plan import Plan, make_plan
 from impasto.recipes import hash_of, make_recipe, with_recipe
+from impasto.texts import PaintingText
 
 SAVE_SECONDS, SAVE_SHARE = 30.0, 0.1
 """Between states that are saved, at least, and share of the time that saving may take."""

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from impasto import storage
-from impasto.config import VIDEO_SUFFIXES
 from impasto.errors import MissingExtraError
 from impasto.images import READ_SUFFIXES, WRITE_SUFFIXES
 from impasto.storage import Entry
@@ -17,6 +16,10 @@ from impasto.storage import Entry
 WILD: Final = re.compile(r"[*?\[]")
 LONGEST: Final = 80
 """Letters of a style's name in the name of an output."""
+VIDEO_SUFFIXES: Final = frozenset(
+    "mp4 m4v mov mkv webm avi mpg mpeg ts mts m2ts flv wmv ogv 3gp nut mxf ivf y4m dv".split()  # noqa: SIM905 - to be read
+)
+"""Of files that are videos, without their dots; a GIF or WebP may be one."""
 ANY_DEPTH: Final = "**"
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from impasto.config import TrainConfig, parse_weighted
+from impasto.config import TrainConfig
 from impasto.downloads import Progress
 from impasto.errors import TrainingError
 from impasto.images import Pixels, read_image, resize
@@ -22,6 +22,7 @@ from impasto.networks.weights import load_loss_network
 from impasto.photos import permutation
 from impasto.specs import between
 from impasto.statistics import gram
+from impasto.texts import parse_weighted
 
 NARROWEST = 32
 """Pixels below which the deepest layers of a loss network have no room for a painting."""

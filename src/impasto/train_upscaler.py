@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from impasto.config import parse_weighted, to_json
+from impasto.config import to_json
 from impasto.devices import pick_device, pick_precision
 from impasto.downloads import Progress
 from impasto.errors import ImageError, TrainingError
@@ -51,6 +51,7 @@ from impasto.runs import (
     write_sheet,
 )
 from impasto.targets import to_tensor
+from impasto.texts import parse_weighted
 from impasto.upscaler_config import UpscalerConfig
 from impasto.upscalers import UpscalerSpec, load_upscaler
 

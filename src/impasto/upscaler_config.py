@@ -7,7 +7,8 @@ from typing import Annotated, Literal, get_args
 from cyclopts import Parameter
 
 from impasto.choices import Precision, TorchDevice
-from impasto.config import check_choices, check_range, check_training, parse_weighted
+from impasto.config import check_choices, check_range, check_training
+from impasto.texts import parse_weighted
 
 Scale = Literal[2, 4, 8]
 SCALES: tuple[int, ...] = get_args(Scale)

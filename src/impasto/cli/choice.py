@@ -22,8 +22,8 @@ class Choice:
     @classmethod
     def parse(cls, text: str, engine: str | None = None) -> "Choice":
         """From what the command line has; raises a ValueError where some styles have a mask and others none."""
-        from impasto.config import parts_of
         from impasto.styles import is_file, load_style, paintings_in, split_blend
+        from impasto.texts import parts_of
 
         parts = [parts_of(part, is_file) for part in split_blend(text)]
         if is_file(text) or all(len(part) == 1 for part in parts):

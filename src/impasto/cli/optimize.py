@@ -13,7 +13,8 @@ from impasto.cli.app import Flag, app, needs_extra
 from impasto.cli.clips import check_target
 from impasto.cli.console import WIDTH, clock, download_bar, follow, printable, status_line
 from impasto.cli.outputs import Job, check_picture_target, protect
-from impasto.config import FilmConfig, OptimizeConfig, PaintingText
+from impasto.config import FilmConfig, OptimizeConfig
+from impasto.texts import PaintingText
 
 if TYPE_CHECKING:
     from impasto.film import FilmPlan, FilmStep
