@@ -28,6 +28,7 @@ from conftest import STROKES, colors_model, write_checkpoint
 from impasto import Picture, cli, doctor, styles
 from impasto.config import TrainConfig
 from impasto.images import WRITE_SUFFIXES, read_image, read_picture
+from impasto.specs import StyleEntry
 from impasto.web import workers
 
 Pixels = npt.NDArray[np.uint8]
@@ -728,7 +729,7 @@ def test_styles_of_a_palette_and_blends(run: Run, colors: Path, photo: Pixels) -
 @pytest.mark.usefixtures("photo")
 def test_a_name_from_a_strangers_file_stays_in_the_folder(run: Run) -> None:
     names = ("/../../pwn\x1b[2J", "b")
-    entries = tuple(styles.StyleEntry(name=name, strokes=STROKES) for name in names)
+    entries = tuple(StyleEntry(name=name, strokes=STROKES) for name in names)
     Path("s.onnx").write_bytes(colors_model(entries=entries).SerializeToString())
     assert "\x1b" not in run("styles", "s.onnx").out
     assert run("stylize", "photo.png", "--style", "s.onnx:/../../pwn\x1b[2J").code == 0
