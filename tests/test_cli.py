@@ -26,6 +26,8 @@ from PIL import Image
 import impasto
 from conftest import STROKES, colors_model, write_checkpoint
 from impasto import Picture, cli, doctor, styles
+from impasto.cli.app import app
+from impasto.cli.console import clock, left
 from impasto.config import TrainConfig
 from impasto.images import WRITE_SUFFIXES, read_image, read_picture
 from impasto.specs import StyleEntry
@@ -561,7 +563,7 @@ def test_a_warning_is_one_line(photo: Pixels, style: list[str]) -> None:
 )
 @pytest.mark.usefixtures("photo")
 def test_wrong_usage(run: Run, style: list[str], args: list[str], word: str) -> None:
-    run("stylize", *args, *style).fails(2, word, "impasto --help")
+    run("stylize", *args, *style).fails(2, word, "impasto stylize --help")
     assert names() == ["photo.png"]
 
 
@@ -574,11 +576,11 @@ def test_wrong_usage(run: Run, style: list[str], args: list[str], word: str) -> 
         (["--no-such-flag"], "--no-such-flag"),
         (["styles", "a.onnx", "extra"], "extra"),
         (["doctor", "--json=maybe"], "--json"),
-        (["convert"], "--checkpoint"),
+        (["convert"], "CHECKPOINT is missing"),
         (["convert", "a.pth"], "--output"),
         (["convert", "a.pth", "-o", "a.pth"], "a style file ends in .onnx"),
         (["convert", "a.pth", "-o", "a.onnx", "--convention", "hsv"], "hsv"),
-        (["train"], "--paintings"),
+        (["train"], "PAINTINGS is missing"),
         (["train", "a.jpg", "--photos", ".", "-o", "a.png"], "a style file ends in .onnx"),
         (["train", "a.jpg", "--photos", ".", "-o", "a.onnx", "--steps", "0"], "steps is 0"),
         (["train", "--config", "missing.toml"], "--config is 'missing.toml'; there is no such file"),
@@ -641,6 +643,58 @@ def test_an_unknown_shell_is_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(App, "install_completion", unknown)
     run("--install-completion").fails(1, "--shell bash")
     run("--install-completion", "--shell", "tcsh").fails(2, "tcsh")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in app if not name.startswith("-")), ("palette", "merge")])
+def test_help_is_in_plain_words(run: Run, command: tuple[str, ...]) -> None:
+    text = run(*command, "--help").out
+    assert text.startswith(f"Usage: impasto {' '.join(command)}".rstrip())
+    for code in ("()", "default: (", "',)", "{}", "`", "[default: False]", "[default: True]", "|FLOAT", "Display this"):
+        assert code not in text, code
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["stylize", "a.png"], "--style is missing (see impasto stylize --help)"),
+        (["stylize", "a.png", "--style"], "--style needs a value (see impasto stylize --help)"),
+        (["stylize", "a.png", "--style", "candy", "-o"], "-o needs a value (see impasto stylize --help)"),
+        (["optimize", "a.png"], "PAINTINGS is missing (see impasto optimize --help)"),
+        (["optimize", "a.png", "b.png", "-o", "c.png", "--size", "big"], "--size is 'big'; it must be a whole"),
+        (["stylize", "a.png", "--style", "candy", "--strength", "much"], "--strength is 'much'; it must be a number"),
+        (
+            ["stylize", "a.png", "--style", "candy", "--memory", "lots"],
+            "--memory is 'lots'; it must be",
+        ),
+        (["optimize", "a.png", "b.png", "-o", "c.png", "--memory", "4 GiB"], "it must be an amount as 4GB or 600MB"),
+        (["stylize", "a.png", "--style", "candy", "--json=3"], "--json is '3'; it must be left without a value"),
+        (
+            ["stylize", "a.png", "--style", "candy", "--strenth", "1"],
+            "Did you mean --strength?",
+        ),
+        (
+            ["train", "a.png", "--photos", ".", "-o", "b.onnx", "--image-size", "8", "x"],
+            "--image-size is 'x'",
+        ),
+        (["palette", "merge", "a.onnx"], "--output is missing (see impasto palette merge --help)"),
+        (["doctor", "now", "please"], "there is no place for now please (see impasto doctor --help)"),
+        (["stylize", "a.png", "--style", "candy", "--strength", "2"], "(see impasto stylize --help)"),
+        (["-v"], "(see impasto --help)"),
+    ],
+)
+def test_a_mistake_is_one_plain_line(run: Run, args: list[str], told: str) -> None:
+    done = run(*args)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (90_000, "25:00:00")]
+)
+def test_clock(seconds: float, told: str) -> None:
+    assert clock(seconds) == told
+    assert (left(seconds), left(None)) == (f"  {told} left", "")
 
 
 def test_help_lists_every_command_and_flag(run: Run) -> None:

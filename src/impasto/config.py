@@ -125,8 +125,7 @@ class TrainConfig:
     output: Annotated[Path, Parameter(alias="-o")]
     """Style file to write, .onnx."""
     about: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Of a style, by its painting's stem, dots as underscores: name, title, artist, year, rights, recommended strength
-    and stroke (one of style_size). --about.starry.title "Starry Night"."""
+    """Of a painting's style: name, title, artist, year, rights, strength, stroke; --about.starry.title "At Night"."""
 
     architecture: Literal["StyleNet", "TransformerNet"] = "StyleNet"
     """Network that is trained: our own of many styles with strength and stroke, or Johnson's of one style."""
@@ -157,7 +156,7 @@ class TrainConfig:
     style_weight: tuple[float, ...] = (10.0, 5.0)
     """Weight of the style loss; of several, as of image sizes, each has an equal share of the run."""
     emphasis: dict[str, float] = field(default_factory=dict)
-    """Factor of a style's style loss, by painting as above: --emphasis.starry 2; a run may continue with another."""
+    """Factor of a painting's style loss: --emphasis.starry 2; a run may continue with another."""
     tv_weight: float = 0.02
     """Weight of the total variation, relative to the painting's own."""
     stability_weight: float = 0.0
@@ -186,7 +185,7 @@ class TrainConfig:
     seed: int = 0
     """Of the network's first weights, the crops and their order."""
     device: TorchDevice = "auto"
-    """Where to train."""
+    """Where to compute; auto is a GPU that PyTorch can use, else the CPU."""
     precision: Precision = "auto"
     """Of the arithmetic; auto is bfloat16 where the hardware has it. Weights are always float32."""
 
@@ -195,7 +194,7 @@ class TrainConfig:
     resume: bool = True
     """Continue from the checkpoint there is; otherwise start afresh over it."""
     validation: Path | None = None
-    """Folder of photos for the samples; four that are then not trained on are kept out of `photos` unless given."""
+    """Folder of photos for the samples; four that are then not trained on are kept out of the others unless given."""
     log_interval: int = 25
     """Steps between log lines."""
     sample_interval: int = 500
@@ -262,7 +261,7 @@ class OptimizeConfig:
     size: int = 512
     """Long side of the picture, in pixels; a smaller video keeps its own size."""
     min_size: int = 128
-    """Least long side: painting begins with the first of the sizes that grow to `size` by the square root of two."""
+    """Least long side: painting begins with the first of the sizes that grow to the last by the square root of two."""
     first_iterations: int = 300
     """Iterations at the first size."""
     iterations: int = 150
@@ -283,8 +282,7 @@ class OptimizeConfig:
     style_loss: Literal["gram", "moments", "wasserstein"] = "gram"
     """Statistics that are compared: Gram matrices, means and deviations, or means and covariances (2-Wasserstein)."""
     style_scale: float = 1.0
-    """Long side of the paintings over that of the picture; more gives broader strokes. A small one is enlarged up to
-    twice."""
+    """Long side of the paintings, enlarged up to twice, over that of the picture; more gives broader strokes."""
     loss_network: tuple[str, ...] = ("vgg19-compact",)
     """Names or files of loss networks; a layer is taken from the first that has it."""
     pooling: Literal["max", "avg"] = "max"
@@ -305,11 +303,11 @@ class OptimizeConfig:
     seed: int = 0
     """Of the noise."""
     device: TorchDevice = "auto"
-    """Where to compute."""
+    """Where to compute; auto is a GPU that PyTorch can use, else the CPU."""
     precision: Precision = "auto"
     """Of the loss network's arithmetic; auto is bfloat16 where the hardware has it."""
 
-    memory: Gigabytes | float | None = None
+    memory: Annotated[Gigabytes | float | None, Parameter(metavar="GIGABYTES")] = None
     """Memory to use at most, as 4GB or 600MB, half of what is free unless given: larger pictures go by tiles."""
     resume: bool = True
     """Continue from the state that an interrupted run left beside the output; otherwise start afresh."""
@@ -397,9 +395,9 @@ class FilmConfig(ClipConfig):
 class BatchConfig:
     """What folders ask for beyond a photo."""
 
-    include: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    include: tuple[str, ...] = ()
     """Of folders, what to paint: patterns as '*.jpg' or 'raw/**'; all pictures and videos unless given."""
-    exclude: Annotated[tuple[str, ...], Parameter(show_default=False)] = ()
+    exclude: tuple[str, ...] = ()
     """Of folders, what to leave out: patterns of files or folders in them."""
     workers: int | None = None
     """Of folders, how many pictures to paint at a time; one a processor unless given, fewer where memory is short."""

@@ -56,8 +56,7 @@ class UpscalerConfig:
     batch_size: tuple[int, ...] = (8, 8, 2)
     """Photos a step; several values go with several image sizes."""
     image_size: tuple[int, ...] = (128, 128, 288)
-    """Side of the square patches, in pixels of the large picture; several are used one after another for equal shares
-    of the run."""
+    """Side of the square patches, in large pixels; several are used one after another for equal shares of the run."""
     blur: float = 1.0
     """Deviation in pixels of the Gaussian blur before a patch is made small; 0 is none."""
 
@@ -85,7 +84,7 @@ class UpscalerConfig:
     seed: int = 0
     """Of the network's first weights, the patches and their order."""
     device: TorchDevice = "auto"
-    """Where to train."""
+    """Where to compute; auto is a GPU that PyTorch can use, else the CPU."""
     precision: Precision = "auto"
     """Of the arithmetic; auto is bfloat16 where the hardware has it. Weights are always float32."""
 
@@ -94,7 +93,7 @@ class UpscalerConfig:
     resume: bool = True
     """Continue from the checkpoint there is; otherwise start afresh over it."""
     validation: Path | None = None
-    """Folder of photos for the samples; four that are then not trained on are kept out of `photos` unless given."""
+    """Folder of photos for the samples; four that are then not trained on are kept out of the others unless given."""
     log_interval: int = 50
     """Steps between log lines."""
     sample_interval: int = 1000

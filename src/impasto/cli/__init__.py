@@ -11,7 +11,7 @@ from typing import NoReturn
 from cyclopts import CycloptsError
 from cyclopts.config import Toml
 
-from impasto.cli import completion, export, optimize, redo, serve, styles, stylize, train, upscale, webcam  # noqa: F401 - they register theirs
+from impasto.cli import completion, export, mistakes, optimize, redo, serve, styles, stylize, train, upscale, webcam  # noqa: F401 - they register theirs
 from impasto.cli.app import app
 from impasto.cli.console import forget_stdout, tell
 from impasto.errors import ImpastoError
@@ -37,7 +37,7 @@ def call(tokens: Sequence[str]) -> int:
     except ImpastoError as error:
         return fail(str(error), 1)
     except (CycloptsError, ValueError) as error:
-        return fail(f"{error} (see impasto --help)", 2)
+        return fail(mistakes.told(error, tokens), 2)
     except RecursionError:
         return fail("what was given, or a file of settings, is nested too deeply", 2)
     except KeyboardInterrupt:

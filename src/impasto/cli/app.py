@@ -9,18 +9,32 @@ from cyclopts import App, Parameter
 from impasto.doctor import versions
 from impasto.errors import MissingExtraError
 
+
+def shown(default: object) -> str | None:
+    """A default as one would type it; what is off or empty needs no word."""
+    if default is None or default is False or default in ("", ()) or default == {}:
+        return None
+    if isinstance(default, tuple):
+        return " ".join(str(shown(each)) for each in default)
+    if default is True:
+        return "yes"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
 app = App(
     name="impasto",
     help="Turn photographs into paintings.",
     version=versions,
     help_format="plaintext",
-    default_parameter=Parameter(consume_multiple=True, negative_iterable=()),
+    default_parameter=Parameter(consume_multiple=True, negative_iterable=(), show_default=shown),
     print_error=False,
     exit_on_error=False,
     help_on_error=False,
     suppress_keyboard_interrupt=False,
     result_action="return_value",
 )
+app["--help"].help = "Tell this and exit."
+app["--version"].help = "Tell the versions of Impasto and of the engines that do the work."
 Flag = Annotated[bool, Parameter(negative="")]
 
 

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.cli.choice import Choice
-from impasto.cli.console import follow, printable, tell
+from impasto.cli.console import EVERY_S, clock, follow, left, printable, tell
 from impasto.config import BatchConfig, ClipConfig
 
 if TYPE_CHECKING:
     from impasto.batch import BatchStep
     from impasto.manifest import FileResult
 
-EVERY_S = 10.0
-"""Between lines where standard error is no terminal."""
 TOLD = ("input", "output", "width", "height", "seconds", "device", "precision")
 """Of what came of a file, in --json."""
 
@@ -112,28 +110,16 @@ def shown(last: "list[BatchStep]", style: str, *, as_json: bool) -> "Iterator[Ca
         last[:] = [step]
         if step.result:
             report(step.result, style, as_json=as_json)
-        done, left = step.total - step.left, left_of(step)
+        done, rest = step.total - step.left, left(step.seconds_left).strip()
         rate = f"{step.files_per_second:.2f} a second"
-        bar.update(task, completed=done, total=step.total, rate=rate, left=left)
+        bar.update(task, completed=done, total=step.total, rate=rate, left=rest)
         if not terminal and time.monotonic() - told >= EVERY_S:
             told = time.monotonic()
             failed = f"  {step.failed} failed" if step.failed else ""
-            print(f"{done} of {step.total}{failed}  {rate}  {left}".rstrip(), file=sys.stderr, flush=True)
+            print(f"{done} of {step.total}{failed}  {rate}  {rest}".rstrip(), file=sys.stderr, flush=True)
 
     with bar:
         yield show
-
-
-def left_of(step: "BatchStep") -> str:
-    """How long it still takes, in words."""
-    return "" if step.seconds_left is None else f"{clock(step.seconds_left)} left"
-
-
-def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds, or hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def report(result: "FileResult", style: str, *, as_json: bool) -> None:

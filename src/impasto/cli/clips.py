@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.cli.app import needs_extra
-from impasto.cli.console import clock, follow, printable, status_line
+from impasto.cli.console import follow, left, printable, status_line
 from impasto.config import ClipConfig
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def lines(last: "list[ClipStep]") -> "Callable[[ClipStep], None]":
     def show(step: "ClipStep") -> None:
         last[:] = [step]
         total = f" of {step.frames}" if step.frames else ""
-        text = f"frame {step.frame}{total}  {step.frames_per_second:.1f} a second{clock(step.seconds_left)}"
+        text = f"frame {step.frame}{total}  {step.frames_per_second:.1f} a second{left(step.seconds_left)}"
         status(text, step.frame == step.frames)
 
     return show

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from impasto.journal import TrainingStep
 
 StepT = TypeVar("StepT")
-SECONDS = 10.0
-"""Between lines of a status where standard error is no terminal."""
+EVERY_S = 10.0
+"""Between lines of how far work is, where standard error is no terminal."""
 WIDTH = 72
 """Letters that a status on a terminal covers at least."""
 
@@ -109,7 +109,7 @@ def show_step(step: "TrainingStep", losses: str, log_interval: int, *, names: in
     if step.step % log_interval == 0 or step.progress >= 1:
         print(
             f"{step.progress:6.1%}  step {step.step}  loss {step.loss:.4f}  {losses}  "
-            f"{step.images_per_second:.1f} images/s{clock(step.seconds_left)}",
+            f"{step.images_per_second:.1f} images/s{left(step.seconds_left)}",
             flush=True,
         )
 
@@ -120,7 +120,7 @@ def status_line() -> Callable[[str, bool], None]:
 
     def show(text: str, finished: bool) -> None:
         nonlocal shown
-        if not finished and time.monotonic() - shown < (0.2 if terminal else SECONDS):
+        if not finished and time.monotonic() - shown < (0.2 if terminal else EVERY_S):
             return
         shown = time.monotonic()
         if terminal:
@@ -131,9 +131,16 @@ def status_line() -> Callable[[str, bool], None]:
     return show
 
 
-def clock(seconds: float | None) -> str:
+def clock(seconds: float) -> str:
+    """``1:05``, or ``2:01:05`` from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def left(seconds: float | None) -> str:
     """``  1:05 left``, or nothing."""
-    return "" if seconds is None else "  {}:{:02d} left".format(*divmod(round(seconds), 60))
+    return "" if seconds is None else f"  {clock(seconds)} left"
 
 
 def download_bar(what: str = "the loss network") -> "Progress":

@@ -7,7 +7,7 @@ from impasto.cli.app import app
 from impasto.cli.console import download_bar, printable
 
 
-@app.command
+@app.command(usage="Usage: impasto export STYLE --web FOLDER [OPTIONS]")
 def export(style: str, *, web: Path, runtime: Path | None = None, engine: Engine | None = None) -> int:
     """Write a static page that paints photographs in a style, in the browser, without a server of ours.
 

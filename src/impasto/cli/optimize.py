@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from impasto.cli.app import Flag, app, needs_extra
 from impasto.cli.clips import check_target
-from impasto.cli.console import WIDTH, clock, download_bar, follow, printable, status_line
+from impasto.cli.console import EVERY_S, WIDTH, download_bar, follow, left, printable, status_line
 from impasto.cli.outputs import Job, check_picture_target, protect
 from impasto.config import FilmConfig, OptimizeConfig
 from impasto.texts import PaintingText
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from impasto.plan import Plan
 
 AS_USUAL = FilmConfig()
-EVERY, SECONDS = 25, 10.0
-"""Iterations between lines, and time after which there is one anyway."""
+EVERY = 25
+"""Iterations between lines, unless they take long."""
 
 
 @app.command(usage="Usage: impasto optimize PHOTO PAINTING... -o OUT [OPTIONS]")
@@ -120,7 +120,7 @@ def film_lines() -> "Callable[[FilmStep], None]":
         total = f" of {step.frames}" if step.frames else ""
         turn = f"pass {step.turn}  " if step.turn > 1 else ""
         text = f"{turn}frame {step.frame}{total}  iteration {step.iteration} of {step.iterations}  "
-        status(f"{text}loss {step.loss:.4f}{clock(step.seconds_left)}", step.seconds_left == 0)
+        status(f"{text}loss {step.loss:.4f}{left(step.seconds_left)}", step.seconds_left == 0)
 
     return show
 
@@ -151,13 +151,13 @@ def lines() -> Callable[["OptimizeStep"], None]:
             print(step.event, file=sys.stderr)
         if step.picture:
             print(printable(f"picture {step.picture}"), file=sys.stderr)
-        if step.step % EVERY and step.step < step.steps and time.monotonic() - last < SECONDS:
+        if step.step % EVERY and step.step < step.steps and time.monotonic() - last < EVERY_S:
             return
         last = time.monotonic()
         height, width = step.size
         print(
             f"{step.progress:6.1%}  {width} x {height}  iteration {step.step} of {step.steps}  loss {step.loss:.4f}  "
-            f"content {step.content:.4f}  style {step.style:.5f}{clock(step.seconds_left)}",
+            f"content {step.content:.4f}  style {step.style:.5f}{left(step.seconds_left)}",
             file=sys.stderr,
             flush=True,
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from impasto.stylize import Region
 
 
-@app.command
+@app.command(usage="Usage: impasto redo PICTURE -o OUT [OPTIONS]")
 def redo(
     picture: Path,
     *,

@@ -13,7 +13,7 @@ from impasto.cli.console import print_json, printable
 from impasto.cli.outputs import check_picture_target, check_style_suffix, same_file
 
 
-@app.command
+@app.command(usage="Usage: impasto styles [FILE] [OPTIONS]")
 def styles(
     file: Path | None = None,
     *,
@@ -124,7 +124,7 @@ palette = App(name="palette", help="Work on palettes, files of several styles.")
 app.command(palette)
 
 
-@palette.command(name="merge")
+@palette.command(name="merge", usage="Usage: impasto palette merge PALETTE PALETTE... -o OUT")
 def palette_merge(*palettes: Path, output: Annotated[Path, Parameter(alias="-o")]) -> int:
     """Join palettes that share a base into one.
 

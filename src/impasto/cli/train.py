@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from impasto.journal import Step
 
 
-@app.command
+@app.command(usage="Usage: impasto train PAINTING... --photos FOLDER -o OUT [OPTIONS]")
 def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path | None = None) -> int:  # noqa: ARG001 - main reads it
     """Learn a style from a painting and a folder of photos.
 
@@ -52,7 +52,7 @@ def show(step: "Step", settings: TrainConfig) -> None:
     show_step(step, f"content {step.content:.4f}  style {step.style:.5f}", settings.log_interval, names=16)
 
 
-@app.command
+@app.command(usage="Usage: impasto preview PAINTING PHOTO [OPTIONS]")
 def preview(
     painting: Path,
     photo: Path,
@@ -74,7 +74,7 @@ def preview(
     output
         Sheet to write, strength against stroke; <stem>-<painting>-preview.png beside the photo unless given.
     base
-        Palette whose network is used; ours unless given.
+        Palette whose network is used, a file or the built-in one.
     seconds
         How long to learn.
     side
@@ -104,7 +104,7 @@ def preview(
                 print(f"\r{step.progress:4.0%}", end="\n" if step.progress >= 1 else "", file=sys.stderr, flush=True)
 
 
-@app.command
+@app.command(usage="Usage: impasto convert CHECKPOINT -o OUT [OPTIONS]")
 def convert(
     checkpoint: Path,
     *,

@@ -43,7 +43,7 @@ def upscale(
     output
         File, or existing folder; <stem>-x4.<ext> beside the input unless given; - is standard output, a PNG.
     scale
-        How many times as wide and high: 2, 4 or 8; 4 unless given.
+        How many times as wide and high; 4 unless given.
     upscaler
         File that impasto train-upscaler made, in place of the built-in ones; it has its own scale.
     colors
@@ -107,7 +107,7 @@ def make_recipe(photo: Path, scale: int, chain: Sequence["Upscaler"], settings: 
     return recipes.make_recipe("upscale", told | settings, [photo, *files])
 
 
-@app.command(name="train-upscaler")
+@app.command(name="train-upscaler", usage="Usage: impasto train-upscaler --photos FOLDER -o OUT [OPTIONS]")
 def train_upscaler(settings: Annotated[UpscalerConfig, Parameter(name="*")], *, config: Path | None = None) -> int:  # noqa: ARG001 - main reads it
     """Learn to enlarge pictures from a folder of photos.
 

@@ -12,11 +12,11 @@ from impasto.cli.app import app, needs_extra
 from impasto.cli.console import printable
 from impasto.config import ClipConfig
 
-EVERY = 5.0
-"""Seconds between lines."""
+EVERY_S = 5.0
+"""Between lines."""
 
 
-@app.command
+@app.command(usage="Usage: impasto webcam --style STYLE [OPTIONS]")
 def webcam(
     *,
     style: str,
@@ -86,7 +86,7 @@ def webcam(
                 now = time.monotonic()
                 if not sink.show(picture) or (seconds is not None and now - begin >= seconds):
                     break
-                if now - told >= EVERY:
+                if now - told >= EVERY_S:
                     told = now
                     print(f"{count / (now - begin):.1f} pictures a second", file=sys.stderr, flush=True)
         except KeyboardInterrupt:  # is how one ends it, and what was written until then is kept
