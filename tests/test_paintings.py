@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,12 @@ import pytest
 from PIL import Image
 
 import impasto
+from clipmaker import write_clip
 from impasto import ImageError, StyleError, load_style, paintings, stylize
+from impasto.images import write_image
 from impasto.paintings import SIZES, measure, names_of, write_style
 from impasto.styles import builtin_styles, paintings_in, read_style
+from impasto.video import read_frames
 
 Pixels = npt.NDArray[np.uint8]
 PHOTO = np.random.default_rng(0).integers(0, 256, (20, 33, 3), np.uint8)
@@ -133,6 +137,29 @@ def test_regions_that_are_none() -> None:
         stylize(PHOTO, [])
     with pytest.raises(ValueError, match="mask is float64"):
         stylize(PHOTO, [("red.png", np.zeros((3, 3)))])  # type: ignore[list-item]
+
+    with pytest.raises(ValueError, match="mask is None"):
+        stylize(PHOTO, [("red.png", None)])  # type: ignore[list-item]
+
+
+def test_an_engine_is_for_the_paintings_among_several_styles(tmp_path: Path, colors: Path) -> None:
+    left, right = halves()
+    styles: list[Any] = [("red.png", left), (f"{colors}:blue", right)]
+    clip = write_clip(tmp_path / "a.mp4", [np.full((20, 34, 3), 200, np.uint8)] * 2)
+    assert len([*impasto.paint_video(clip, tmp_path / "b.mp4", styles, engine="adain", quality=95)]) == 2
+    painted = next(read_frames(tmp_path / "b.mp4")).pixels
+    assert np.abs(painted[:, :10].mean((0, 1)) - RED).max() < 12
+    assert np.abs(painted[:, -10:].mean((0, 1)) - (0, 60, 170)).max() < 12
+    Path("photos").mkdir()
+    write_image("photos/a.png", PHOTO)
+    assert [*impasto.stylize_folder("photos", "out", styles, engine="adain")][-1].painted == 1
+
+
+def test_frames_take_an_engine() -> None:
+    (frame,) = impasto.stylize_frames([PHOTO], "red.png", engine="wct")
+    assert near(frame, RED)
+    with pytest.raises(ValueError, match="engine is 'oil'"):
+        impasto.stylize_frames([PHOTO], "red.png", engine="oil")
 
 
 # -------------------------------------------------------------------------------------------------------------- engine

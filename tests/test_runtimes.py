@@ -14,7 +14,7 @@ from impasto.images import Floats
 from impasto.runtimes import (
     OpenVINORuntime,
     TorchRuntime,
-    first_line,
+    last_line,
     load_model,
     make_runtime,
     openvino_devices,
@@ -170,8 +170,8 @@ def test_devices_include_the_cpu() -> None:
 @pytest.mark.parametrize(
     ("message", "line"), [("a\n b \n\n", "b"), ("", "ValueError"), ("\n", "ValueError"), ("x" * 300, "x" * 200)]
 )
-def test_first_line_is_one_short_line(message: str, line: str) -> None:
-    assert first_line(ValueError(message)) == line
+def test_last_line_is_one_short_line(message: str, line: str) -> None:
+    assert last_line(ValueError(message)) == line
 
 
 def test_openvino_reports_nothing_to_anyone(invert_bytes: bytes, tmp_path: Path) -> None:

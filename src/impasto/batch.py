@@ -24,13 +24,13 @@ from impasto.painters import Here, Processes
 from impasto.runtimes import processors
 from impasto.sources import find, is_clip, painted_name, split
 from impasto.storage import Entry
-from impasto.styles import Style, load_style, paintings_in
-from impasto.stylize import check, check_stroke, limit_of
-from impasto.work import Job, Outcome, Work, prepared
+from impasto.stylize import check, check_stroke, limit_of, regions_of, together
+from impasto.work import Job, Outcome, Work
 
 if TYPE_CHECKING:
     from impasto.cluster import Cluster
     from impasto.images import Pixels
+    from impasto.styles import Style
     from impasto.stylize import Region
 
 TICK_S: Final = 0.2
@@ -145,10 +145,9 @@ def stylize_folder(
     options |= {"device": device, "precision": precision}
     asked: dict[str, Any] = {"quality": quality, "clip": clip or ClipConfig(), "resume": resume, "recipe": recipe}
     asked |= {"memory": limit.memory, "tile": limit.tile, "icc": icc}
-    work = prepared(Work(style=loaded(style, engine), options=options, **asked))
-    for one, own in work.regions:
+    work = Work(style=together(regions_of(style, engine)), options=options, **asked)
+    for one, _ in work.regions:
         check_stroke(stroke, one)
-        check(None, None, "style", own, None)
     sources = [str(place) for place in ([source] if isinstance(source, (str, Path)) else source)]
     folder = storage.local(str(target))
     check_output(folder, sources)
@@ -157,20 +156,6 @@ def stylize_folder(
     if not entries:
         raise ImageError(f"{', '.join(sources) or 'no folder'}: there is nothing to paint")
     return Run(plan(entries, called, folder), work, folder, batch).steps()
-
-
-def loaded(style: "str | Path | Style | Sequence[Region]", engine: str | None) -> "Style | Sequence[Region]":
-    """A style, or several with masks, from what `stylize` takes."""
-    if isinstance(style, Style):
-        return style
-    if isinstance(style, (str, Path)):
-        return load_style(style, engine=engine)
-    if not style:
-        raise ValueError("style is empty; it needs a style, or pairs of a style and a mask")
-    return [
-        (one if isinstance(one, Style) else load_style(one, engine=engine if paintings_in(one) else None), own)
-        for one, own in style
-    ]
 
 
 # ----------------------------------------------------------------------------------------------------------- the plan

@@ -26,14 +26,14 @@ from impasto.images import resize
 from impasto.large import WHOLE
 from impasto.parts import Coder, Parts, folder_of, join
 from impasto.recipes import hash_of_mask
-from impasto.styles import Style, chosen, load_style
-from impasto.stylize import check, check_stroke, resize_mask, stylize
+from impasto.stylize import check, check_stroke, regions_of, resize_mask, stylize, together
 from impasto.video import Clip, Frame, read_clip, read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from impasto.images import Pixels
+    from impasto.styles import Style
     from impasto.stylize import Region
 
 T = TypeVar("T")
@@ -97,15 +97,10 @@ def paint_video(
 
     """
     check(strength, stroke, colors, mask, max_side)
-    pairs = [(style, None)] if isinstance(style, (str, Path, Style)) else [*style]
-    if not pairs:
-        raise ValueError("style is empty; it needs a style, or pairs of a style and a mask")
-    loaded = [
-        (chosen(one if isinstance(one, Style) else load_style(one, engine=engine), {}), own) for one, own in pairs
-    ]
+    loaded = regions_of(style, engine)
     for one, _ in loaded:
         check_stroke(stroke, one)
-    whole = loaded[0][0] if loaded[0][1] is None else [(one, own) for one, own in loaded if own is not None]
+    whole = together(loaded)
 
     def painter(frame: Pixels) -> Pixels:
         how: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "mask": mask}

@@ -65,6 +65,15 @@ def check_write(path: str | Path) -> None:
     temporary.unlink()
 
 
+def stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; of one that is not there, nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()  # reading it says what is wrong
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
 def remove_temporary(folder: Path, age_s: float = OLD_S) -> None:
     """Remove, in a folder and those in it, what `atomic_write` was writing so long ago when its process was killed."""
     for path in folder.rglob(TEMPORARY.format("*")):

@@ -12,14 +12,14 @@ import numpy as np
 
 from impasto.flow import STEADY, Motion, Steadier
 from impasto.large import WHOLE
-from impasto.styles import Style, chosen, load_style
-from impasto.stylize import check, check_image, check_stroke, paint
+from impasto.stylize import check, check_image, check_stroke, paint, regions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
     from impasto.images import Pixels
+    from impasto.styles import Style
 
 SMALLEST: Final = 96
 """Long side in pixels below which a picture is not reduced to hold a rate."""
@@ -39,6 +39,7 @@ def stylize_frames(
     colors: str = "style",
     mask: Pixels | None = None,
     max_side: int | None = None,
+    engine: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     steady: float = STEADY,
@@ -58,7 +59,7 @@ def stylize_frames(
     check(strength, stroke, colors, mask, max_side)
     if fps is not None and not 0 < fps < float("inf"):
         raise ValueError(f"fps is {fps}; it must be more than 0")
-    style = chosen(style if isinstance(style, Style) else load_style(style), {})
+    ((style, _),) = regions_of(style, engine)
     check_stroke(stroke, style)
     share = style.strength if strength is None else strength
     runtime = style.runtime(device, precision)

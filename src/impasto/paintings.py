@@ -16,7 +16,7 @@ import numpy as np
 from impasto import protobuf
 from impasto.choices import ENGINES
 from impasto.errors import StyleError
-from impasto.files import atomic_write
+from impasto.files import atomic_write, stamp
 from impasto.images import Floats, Pixels, read_image, resize, to_network
 from impasto.runtimes import OpenVINORuntime, load_model
 from impasto.specs import KEY, StyleEntry, StyleSpec
@@ -100,15 +100,6 @@ def write_style(paintings: Sequence[str | Path], output: str | Path, engine: str
     except OSError as error:
         raise StyleError(f"{output}: cannot write the style file ({error.strerror})") from error
     return style.spec
-
-
-def stamp(path: Path) -> tuple[int, ...]:
-    """What changes when a file does; of one that is not there, nothing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()  # reading it says what is wrong
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @lru_cache(maxsize=8)

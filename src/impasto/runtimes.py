@@ -119,7 +119,7 @@ class OpenVINORuntime:
             compiled = model.core.compile_model(model.model, device, {"PERFORMANCE_HINT": "LATENCY", **hint})
             self.request = compiled.create_infer_request()
         except RuntimeError as error:
-            raise DeviceError(f"{device}: the network does not compile there ({first_line(error)})") from error
+            raise DeviceError(f"{device}: the network does not compile there ({last_line(error)})") from error
         self.lock = Lock()
         self.device = device.lower()
         used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
@@ -136,7 +136,7 @@ class OpenVINORuntime:
         except (RuntimeError, MemoryError) as error:
             height, width = image.shape[2:]
             raise DeviceError(
-                f"{self.device}: failed on a {width} x {height} image ({first_line(error)}); try --max-side"
+                f"{self.device}: failed on a {width} x {height} image ({last_line(error)}); try --max-side"
             ) from error
         return [*result.values()]
 
@@ -156,7 +156,7 @@ class TorchRuntime:
         try:
             self.net = load_network(data).to(device, dtype)
         except RuntimeError as error:
-            raise DeviceError(f"{device}: the network cannot be put there ({first_line(error)})") from error
+            raise DeviceError(f"{device}: the network cannot be put there ({last_line(error)})") from error
         self.lock = Lock()
         self.device = device
         self.precision = str(dtype).removeprefix("torch.")
@@ -173,7 +173,7 @@ class TorchRuntime:
         except RuntimeError as error:  # out of memory, most of the time; only CUDA's has a class of its own
             height, width = image.shape[2:]
             raise DeviceError(
-                f"{self.device}: failed on a {width} x {height} image ({first_line(error)}); try --max-side, or the CPU"
+                f"{self.device}: failed on a {width} x {height} image ({last_line(error)}); try --max-side, or the CPU"
             ) from error
 
 
@@ -212,7 +212,7 @@ def openvino_devices() -> list[str]:
     return [str(name).partition(".")[0] for name in openvino().Core().available_devices]
 
 
-def first_line(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
     """The telling line of an OpenVINO error: its last, without the source positions before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:200] if lines else type(error).__name__

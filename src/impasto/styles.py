@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.errors import StyleError
+from impasto.files import stamp
 from impasto.images import READ_SUFFIXES
 from impasto.runtimes import Runtime, load_model, make_runtime
 from impasto.specs import KEY, StyleSpec
@@ -321,11 +322,8 @@ def chosen(style: Style, weights: Mapping[str, float]) -> Style:
 
 def load_file(path: Path) -> Style:
     """Load a style file once: later calls give the same, already compiled, unless it has changed."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise StyleError(f"{path}: cannot read the style file ({error.strerror})") from error
-    return cached_style(path.resolve(), (status.st_mtime_ns, status.st_size, status.st_ino))
+    now = stamp(path)
+    return cached_style(path.resolve(), now) if now else read_style(path)  # which says that it is not there
 
 
 @lru_cache(maxsize=4)

@@ -75,11 +75,10 @@ def stylize(
     limit = limit_of(memory, tile)
     if max_side is not None:
         image = fit(image, max_side)
-    if not isinstance(style, (str, Path, Style)):
-        return stylize_regions(image, style, strength, stroke, colors, mask, engine, device, precision, limit)
-    if not isinstance(style, Style):
-        style = load_style(style, engine=engine)
-    style = chosen(style, {})
+    regions = regions_of(style, engine)
+    if regions[0][1] is not None:
+        return stylize_regions(image, regions, strength, stroke, colors, mask, device, precision, limit)
+    style = regions[0][0]
     strength = style.strength if strength is None else strength
     check_stroke(stroke, style)
     runtime = style.runtime(device, precision)
@@ -91,34 +90,55 @@ def stylize(
 
 def stylize_regions(
     image: ImageT,
-    regions: Sequence[Region],
+    regions: Sequence[tuple[Style, Pixels | None]],
     strength: float | None,
     stroke: float | None,
     colors: str,
     mask: Pixels | None,
-    engine: str | None,
     device: str,
     precision: str,
     limit: Limit,
 ) -> ImageT:
     """Paint `image` in several styles, each where its mask is, and all of it only where `mask` is."""
-    if not regions:
-        raise ValueError("style is empty; it needs a style, or pairs of a style and a mask")
     photo = image.pixels if isinstance(image, Picture) else image
-    for _, own in regions:
-        check(None, None, "style", own, None)
-    styles = [
-        style if isinstance(style, Style) else load_style(style, engine=engine if paintings_in(style) else None)
-        for style, _ in regions
-    ]
     how: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "device": device}
     how |= {"precision": precision, "tile": limit.tile, "memory": limit.memory and limit.memory / 1e9}
-    painted = (stylize(photo, style, **how) for style in styles)
-    masks = [resize_mask(own, photo.shape[:2]) for _, own in regions]
+    painted = (stylize(photo, style, **how) for style, _ in regions)
+    masks = [resize_mask(own, photo.shape[:2]) for _, own in regions if own is not None]
     pixels = compose(photo, painted, masks)
     if mask is not None:
         pixels = blend(pixels, photo, resize_mask(mask, photo.shape[:2]))
     return dataclasses.replace(image, pixels=pixels) if isinstance(image, Picture) else pixels
+
+
+def regions_of(
+    style: str | Path | Style | Sequence[Region], engine: str | None = None
+) -> list[tuple[Style, Pixels | None]]:
+    """What `stylize` takes as a style, loaded: styles, each with its mask, or one without.
+
+    Raises:
+        ValueError: There are none, or a mask is none.
+        ImpastoError: A style cannot be used.
+
+    """
+    if isinstance(style, (str, Path, Style)):
+        return [(chosen(style if isinstance(style, Style) else load_style(style, engine=engine), {}), None)]
+    if not style:
+        raise ValueError("style is empty; it needs a style, or pairs of a style and a mask")
+    loaded: list[tuple[Style, Pixels | None]] = []
+    for one, mask in style:
+        if mask is None:
+            raise ValueError("mask is None; each of several styles needs one, uint8 (height, width)")
+        check(None, None, "style", mask, None)
+        whole = one if isinstance(one, Style) else load_style(one, engine=engine if paintings_in(one) else None)
+        loaded.append((chosen(whole, {}), mask))
+    return loaded
+
+
+def together(regions: Sequence[tuple[Style, Pixels | None]]) -> Style | list[Region]:
+    """What `regions_of` gave as `stylize` takes it."""
+    masked: list[Region] = [(style, mask) for style, mask in regions if mask is not None]
+    return masked or regions[0][0]
 
 
 def compose(photo: Pixels, painted: Iterable[Pixels], masks: Sequence[Pixels]) -> Pixels:

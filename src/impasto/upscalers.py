@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from impasto.errors import StyleError
+from impasto.files import stamp
 from impasto.runtimes import Runtime, make_runtime
 from impasto.specs import known, read_json
 from impasto.styles import read_bytes, read_description, zoo
@@ -98,16 +99,18 @@ def load_upscaler(source: str | Path) -> Upscaler:
 
     """
     path = builtin_upscalers().get(str(source), Path(source))
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise StyleError(f"{path}: cannot read the upscaler file ({error.strerror})") from error
-    return cached_upscaler(path.resolve(), (status.st_mtime_ns, status.st_size, status.st_ino))
+    now = stamp(path)
+    return cached_upscaler(path.resolve(), now) if now else read_upscaler(path)  # which says that it is not there
 
 
 @lru_cache(maxsize=4)
 def cached_upscaler(path: Path, _stamp: tuple[int, ...]) -> Upscaler:
     """Keep the last few upscalers compiled; a changed file is loaded anew."""
+    return read_upscaler(path)
+
+
+def read_upscaler(path: Path) -> Upscaler:
+    """Load a file; raises what `load_upscaler` does."""
     data = read_bytes(path, "upscaler")
     return Upscaler(parse_upscaler(data, str(path)), data, str(path))
 

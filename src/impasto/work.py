@@ -21,7 +21,7 @@ from impasto.images import DEEP_SUFFIXES, image_size, read_picture, write_image
 from impasto.large import Limit
 from impasto.memory import resident_memory
 from impasto.recipes import hash_of, hash_of_mask, of_photo, with_recipe
-from impasto.styles import Style, chosen
+from impasto.styles import Style
 from impasto.stylize import plans_of, side_of, stylize
 
 if TYPE_CHECKING:
@@ -150,13 +150,6 @@ class Work:
         painted = read * min(1.0, side / max(height, width)) ** 2 if side else read
         palette = all(style.spec.architecture == "StyleNet" for style, _ in self.regions)
         return DECODED_BYTES * read + painted * (PALETTE_BYTES if palette else PAINTED_BYTES)
-
-
-def prepared(work: Work) -> Work:
-    """The same, with a style chosen of a file of several; raises StyleError where none is named."""
-    if isinstance(work.style, Style):
-        return replace(work, style=chosen(work.style, {}))
-    return replace(work, style=[(chosen(style, {}), mask) for style, mask in work.regions])
 
 
 def paint_file(work: Work, job: Job, memory: float | None = None) -> Outcome:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from impasto.choices import Device, Precision
+from impasto.choices import Device, Engine, Precision
 from impasto.cli.app import app, needs_extra
 from impasto.cli.console import printable
 from impasto.config import ClipConfig
@@ -27,6 +27,7 @@ def webcam(
     strength: float | None = None,
     stroke: float | None = None,
     max_side: int | None = None,
+    engine: Engine | None = None,
     steady: float = ClipConfig.steady,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -51,6 +52,8 @@ def webcam(
         Size of the strokes relative to the picture, as of impasto stylize.
     max_side
         Paint no larger than this many pixels on the long side.
+    engine
+        What paints after a painting; as of impasto stylize.
     steady
         0 paints every picture by itself, 1 holds on to the last one's strokes as firmly as can be.
     device
@@ -74,6 +77,7 @@ def webcam(
         strength=strength,
         stroke=stroke,
         max_side=max_side,
+        engine=engine,
         device=device,
         precision=precision,
         steady=steady,
