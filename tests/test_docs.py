@@ -115,6 +115,20 @@ def test_the_page_of_the_api_has_its_names_and_no_others() -> None:
         assert pkgutil.resolve_name(name)
 
 
+def test_the_design_tells_what_every_module_owns() -> None:
+    text = (ROOT / "docs" / "design.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    told = set[str]()
+    for row in rows:
+        names = re.findall(r"`([\w/]+)`", row)
+        folder = names[0].rpartition("/")[0]  # said of the first of a row
+        told |= {f"{folder}/{name}" if folder and "/" not in name else name for name in names}
+    source = ROOT / "src" / "impasto"
+    modules = {str(path.relative_to(source).with_suffix("")) for path in source.rglob("*.py")}
+    modules = {name for name in modules if not name.rpartition("/")[2].startswith("_") and not name.startswith("cli/")}
+    assert {name for name in told if not (source / name).is_dir()} == modules
+
+
 def test_commands_have_the_flags_that_they_are_shown_with() -> None:
     shown = 0
     for page in PAGES:

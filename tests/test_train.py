@@ -34,11 +34,11 @@ from impasto.images import image_size, read_image
 from impasto.journal import Step
 from impasto.networks.stylenet import StyleNet, tables
 from impasto.networks.transformer import TransformerNet
-from impasto.runs import move_average
+from impasto.runs import middle, move_average
 from impasto.specs import StyleSpec
 from impasto.styles import load_style
 from impasto.targets import to_tensor
-from impasto.train import MAX_ROLLBACKS, Run, middle, train
+from impasto.train import MAX_ROLLBACKS, Run, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 module = sys.modules["impasto.train"]

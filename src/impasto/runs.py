@@ -2,8 +2,8 @@
 
 import io
 import math
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from impasto.devices import torch_failures
 from impasto.errors import TrainingError
 from impasto.files import atomic_write
+from impasto.images import Pixels
 from impasto.photos import Photo, find_photos
 
 HELD_OUT = 4
@@ -83,6 +84,13 @@ def translated() -> AbstractContextManager[None]:
     return torch_failures(TrainingError, "a smaller --batch-size or --image-size")
 
 
+def middle(pixels: Pixels, side: int, multiple: int) -> Pixels:
+    """The middle of uint8 (H, W, 3), at most `side` high and wide, in multiples of `multiple`."""
+    height, width = (min(s, side) // multiple * multiple for s in pixels.shape[:2])
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width]
+
+
 def make_folders(*folders: Path) -> None:
     """Make folders that are not there; raises TrainingError where that cannot be done."""
     for folder in folders:
@@ -103,12 +111,16 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         raise TrainingError(f"{path}: cannot write the checkpoint ({error.strerror})") from error
 
 
-def not_a_checkpoint(path: Path, error: Exception) -> TrainingError:
-    """What to say of a checkpoint that cannot be continued from."""
-    return TrainingError(
-        f"{path}: not a checkpoint of this program ({type(error).__name__}); "
-        "remove it or pass --no-resume to start afresh"
-    )
+@contextmanager
+def continuing(path: Path) -> Iterator[None]:
+    """Turn whatever a file raises that is no checkpoint into a TrainingError."""
+    try:
+        yield
+    except TrainingError:
+        raise
+    except Exception as error:
+        told = f"{path}: not a checkpoint of this program ({type(error).__name__})"
+        raise TrainingError(f"{told}; remove it or pass --no-resume to start afresh") from error
 
 
 def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:

@@ -36,9 +36,10 @@ from impasto.processes import Processes, joined
 from impasto.runs import (
     channels_last,
     check_same_run,
+    continuing,
     make_folders,
+    middle,
     move_average,
-    not_a_checkpoint,
     rate_at,
     split_photos,
     translated,
@@ -365,14 +366,10 @@ class Run:
         data = self.processes.told(self.read_checkpoint())
         if data is None:
             return ""
-        try:
+        with continuing(self.checkpoint):
             state = torch.load(io.BytesIO(data), map_location=self.device, weights_only=True)
             check_same_run(state["config"], to_json(self.config), self.checkpoint)
             self.load(state)
-        except TrainingError:
-            raise
-        except Exception as error:
-            raise not_a_checkpoint(self.checkpoint, error) from error
         self.good = self.state()
         return f"resumed at step {self.step_count}"
 
@@ -530,13 +527,6 @@ def begin_network(config: TrainConfig) -> Network:
 def paint(net: Network, image: Tensor, rows: Tensor) -> Tensor:
     """Painted images (N, 3, H, W), by the weights of the rows (N, K) where the network has rows."""
     return net(image, rows) if isinstance(net, StyleNet) else net(image)  # type: ignore[no-any-return]
-
-
-def middle(pixels: Pixels, side: int, multiple: int) -> Pixels:
-    """The middle of uint8 (H, W, 3), at most `side` high and wide, in multiples of `multiple`."""
-    height, width = (min(s, side) // multiple * multiple for s in pixels.shape[:2])
-    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    return pixels[top : top + height, left : left + width]
 
 
 def count_steps(config: TrainConfig, photos: int) -> int:

@@ -40,9 +40,10 @@ from impasto.photos import Crops, Prefetch
 from impasto.runs import (
     channels_last,
     check_same_run,
+    continuing,
     make_folders,
+    middle,
     move_average,
-    not_a_checkpoint,
     rate_at,
     split_photos,
     translated,
@@ -142,14 +143,12 @@ class UpscalerRun:
         samples, scale = [], self.config.network.scale
         for photo in self.validation:
             try:
-                image = fit(read_image(photo.read()), REDUCED)
+                image = middle(fit(read_image(photo.read()), REDUCED), SAMPLE_SIDE, scale)
             except (OSError, ImageError) as error:
                 log.warning("skipped %s: %s", photo, error)
                 continue
-            height, width = (min(side, SAMPLE_SIDE) // scale * scale for side in image.shape[:2])
-            top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-            if min(height, width) >= LEAST_SIDE:
-                samples.append(to_tensor(image[top : top + height, left : left + width]))
+            if min(image.shape[:2]) >= LEAST_SIDE:
+                samples.append(to_tensor(image))
         if not samples:
             raise TrainingError(f"none of the photos for samples can be used, {self.validation[0]} for one")
         return samples
@@ -269,14 +268,10 @@ class UpscalerRun:
         """Continue from the checkpoint, if there is one and it is wanted; says what it did."""
         if not (self.config.resume and self.checkpoint.exists()):
             return ""
-        try:
+        with continuing(self.checkpoint):
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
             check_same_run(state["config"], to_json(self.config), self.checkpoint)
             self.load(state)
-        except TrainingError:
-            raise
-        except Exception as error:
-            raise not_a_checkpoint(self.checkpoint, error) from error
         self.saved = self.step_count
         return f"resumed at step {self.step_count}"
 
