@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.choices import COLORS
+from impasto.files import stamp
 from impasto.paintings import available, engine_file
 from impasto.recipes import hash_of
 from impasto.styles import builtin_styles, find_style
@@ -59,12 +60,11 @@ class Options:
 
 def hash_now(path: Path) -> str:
     """SHA-256 of a file."""
-    status = path.stat()
-    return hash_at(path, status.st_mtime_ns, status.st_size)
+    return hash_at(path, stamp(path))
 
 
 @lru_cache(maxsize=64)
-def hash_at(path: Path, _changed: int, _size: int) -> str:
+def hash_at(path: Path, _stamp: tuple[int, ...]) -> str:
     """SHA-256 of a file, computed again when it has changed."""
     return hash_of(path)
 

@@ -76,7 +76,7 @@ def order_video(fields: Mapping[str, str], files: Mapping[str, list[str]], setti
     }
 
 
-class Easel:
+class Watched:
     """Paints frames one by one, and keeps the last one for a look."""
 
     def __init__(self, style: "Style", options: Mapping[str, Any]) -> None:
@@ -115,10 +115,10 @@ def run_video(folder: Path, order: Order, room: int) -> Generator[Told]:
     options = dict(order["options"])
     longest, side = order["seconds"], options.pop("max_side")
     options["mask"] = None if order["mask"] is None else read_mask(order["mask"])
-    easel, shown, counted = Easel(style_of(order), options), Shown(), 0.0
+    painter, shown, counted = Watched(style_of(order), options), Shown(), 0.0
     before = bytes_in(Path())
     steps = paint_with(
-        easel,
+        painter,
         VIDEO,
         RESULT,
         {key: order[key] for key in ("weights", "engine", "options", "mask", "painting")},
@@ -137,7 +137,7 @@ def run_video(folder: Path, order: Order, room: int) -> Generator[Told]:
                 counted = time.monotonic()
                 if 2 * (bytes_in(Path()) - before) > room:  # joined, it is there twice
                     raise VideoError("the painted video takes more room than there is; paint it smaller")
-            shown.take(easel.look(step.frame))
+            shown.take(painter.look(step.frame))
             yield {
                 "step": step.frame,
                 "steps": step.frames,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from impasto.choices import COLORS, STARTS
-from impasto.config import OptimizeConfig, TrainConfig
+from impasto.config import OptimizeConfig, TrainConfig, key_of
 from impasto.errors import ImpastoError
 from impasto.images import WRITE_SUFFIXES
 from impasto.styles import builtin_styles, is_name
@@ -36,6 +36,8 @@ LONGEST_NAME = 40
 PICTURES = 24
 """Pictures of how far it is that an optimisation shows."""
 MOST_PHOTOS = 100
+PICTURE_TYPES = {suffix: f"image/{kind}" for suffix, kind in WRITE_SUFFIXES.items()}
+"""Of pictures of how far it is, by suffix."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,7 +159,7 @@ def run_training(folder: Path, order: Order, _room: int) -> Generator[Told]:
         (folder / order["painting"],),
         photos=folder / order["photos"],  # which is the second alone where that is absolute
         output=folder / "style.onnx",
-        about={Path(order["painting"]).stem.replace(".", "_"): {"name": order["name"]}},
+        about={key_of(Path(order["painting"])): {"name": order["name"]}},
         base="palette",
         minutes=order["minutes"],
         image_size=(128,),
@@ -272,6 +274,3 @@ def work(name: str, folder: Path, room: int) -> int:
         told.write(json.dumps({"error": "out of memory; try a smaller size"}) + "\n")
         return 1
     return 0
-
-
-PICTURE_TYPES = {suffix: f"image/{kind}" for suffix, kind in WRITE_SUFFIXES.items()}
