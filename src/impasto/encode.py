@@ -224,20 +224,24 @@ def ordinary_priority() -> Iterator[None]:
     if not hasattr(os, "sched_setscheduler"):
         yield
         return
-    urgent = {thread for thread in _threads() if os.sched_getscheduler(thread) == os.SCHED_FIFO}
+    before = _urgent_threads()
     policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         yield
     finally:
-        for thread in _threads() - urgent:
+        for thread in _urgent_threads() - before:
             with suppress(ProcessLookupError):  # it has ended
-                if os.sched_getscheduler(thread) == os.SCHED_FIFO:
-                    os.sched_setscheduler(thread, policy, priority)
+                os.sched_setscheduler(thread, policy, priority)
 
 
-def _threads() -> set[int]:
-    """Those of this process."""
-    return {int(entry.name) for entry in Path("/proc/self/task").iterdir()}
+def _urgent_threads() -> set[int]:
+    """Real-time ones of this process."""
+    found = set()
+    for entry in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):
+            if os.sched_getscheduler(int(entry.name)) == os.SCHED_FIFO:
+                found.add(int(entry.name))
+    return found
 
 
 def keep_metadata(container: OutputContainer, metadata: dict[str, str]) -> None:
