@@ -3,6 +3,8 @@
 import pkgutil
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ from clipmaker import blocks, write_clip
 from conftest import STROKES, colors_model, write_checkpoint
 from impasto.cli import main
 from impasto.cli.app import app
-from impasto.images import write_image
+from impasto.images import read_image, write_image
 from impasto.specs import StyleEntry
 from impasto.styles import find_style
+from impasto.video import read_clip
+from serving import serving, with_engines
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")])
@@ -80,6 +84,19 @@ def test_python_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         exec(compile(code, page.name, "exec"), names)
     writes = re.search(r"write_image|output=|convert\(|_folder\(", "".join(SNIPPETS[page])) is not None
     assert (files_in(tmp_path) != before) == writes
+
+
+def test_python_of_the_api_runs(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name in ("photo.jpg", "painting.jpg", "monet.jpg"):
+        write_image(tmp_path / name, blocks(count=1)[0])
+    write_clip(tmp_path / "clip.mp4", blocks(count=10))
+    (code,) = SNIPPETS[ROOT / "docs" / "web.md"]
+    with serving(**with_engines(tmp_path_factory.mktemp("engines"))) as server:
+        code = code.replace("http://127.0.0.1:8080", server.url).replace('"size": 512', '"size": 64, "iterations": 3')
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {read_image(tmp_path / name).shape for name in ("painting.jpg", "slow.png", "monet.png")} == {(48, 64, 3)}
+    assert (read_clip(tmp_path / "painting.mp4").height, read_clip(tmp_path / "painting.mp4").width) == (48, 64)
 
 
 def files_in(folder: Path) -> dict[Path, bytes]:
