@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from impasto.errors import ImageError
-from impasto.sources import find, is_clip, is_many, matches, painted_name, parts_of, split
+from impasto.sources import find, is_clip, is_many, matches, painted_name, pattern_parts, split
 
 NAMES = ["a.jpg", "b.PNG", "notes.txt", "raw/c.jpg", "raw/old/d.webp", "raw/old/e.mp4", "z/a.jpg"]
 
@@ -162,7 +162,7 @@ def test_a_folder_that_cannot_be_read() -> None:
     ],
 )
 def test_matches(path: str, pattern: str, partly: bool, expected: bool) -> None:
-    assert matches(path.split("/"), parts_of(pattern), partly=partly) == expected
+    assert matches(path.split("/"), pattern_parts(pattern), partly=partly) == expected
 
 
 def test_pictures_that_move_are_videos() -> None:

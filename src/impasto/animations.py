@@ -17,7 +17,7 @@ from av.filter import Graph
 from PIL import Image, ImageSequence
 
 from impasto.errors import VideoError
-from impasto.video import MAX_PIXELS, RGB, Clip, ColorTags, Frame, ticks
+from impasto.video import MAX_PIXELS, MILLISECOND, RGB, Clip, ColorTags, Frame, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-MILLISECOND: Final = Fraction(1, 1000)
 HUNDREDTH: Final = Fraction(1, 100)
 DEFAULT_MS: Final = 100
 """Of a frame that states no duration, as browsers take it."""

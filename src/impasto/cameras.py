@@ -17,7 +17,7 @@ from av.error import FFmpegError
 from impasto.encode import CONTAINERS, Encoder, make_target, muxer_options
 from impasto.errors import VideoError
 from impasto.files import atomic_write
-from impasto.video import Clip, ColorTags, to_rgb
+from impasto.video import MILLISECOND, Clip, ColorTags, to_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -31,7 +31,6 @@ SYSTEMS: Final = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 """FFmpeg's way to cameras."""
 FIRST: Final = {"linux": "/dev/video0", "darwin": "0", "win32": "video=Integrated Camera"}
 ESCAPE, QUIT = 27, ord("q")
-MILLISECOND: Final = Fraction(1, 1000)
 HELP: Final = "name one by --camera, or paint a video file by impasto stylize"
 
 

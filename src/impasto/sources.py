@@ -81,7 +81,7 @@ def below(
     root: str, pattern: list[str], include: Sequence[str], exclude: Sequence[str], output: str | None
 ) -> Iterable[Entry]:
     """Files below a folder that are asked for."""
-    asked, refused = [parts_of(text) for text in include], [parts_of(text) for text in exclude]
+    asked, refused = [pattern_parts(text) for text in include], [pattern_parts(text) for text in exclude]
     whole = [*pattern, ANY_DEPTH] if pattern else [ANY_DEPTH]  # a folder that matches stands for what is in it
 
     def looked(parts: tuple[str, ...]) -> bool:
@@ -94,7 +94,7 @@ def below(
             yield entry
 
 
-def parts_of(pattern: str) -> list[str]:
+def pattern_parts(pattern: str) -> list[str]:
     """Parts of what is included or excluded: without a slash it is for any depth; a folder stands for all in it."""
     parts = [part for part in pattern.split("/") if part]
     return [*([] if "/" in pattern.rstrip("/") else [ANY_DEPTH]), *parts, ANY_DEPTH]

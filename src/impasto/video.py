@@ -43,6 +43,7 @@ BT709, BT601, BT2020 = 1, 5, 9
 MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 """H.273's number of a matrix: the one of swscale that is the same."""
 COPIED_FORMATS: Final = {False: "rgb24", True: "rgba"}
+MILLISECOND: Final = Fraction(1, 1000)
 FALLBACK_RATE: Final = Fraction(25)
 
 
