@@ -26,7 +26,7 @@ from PIL import Image
 import impasto
 from conftest import STROKES, colors_model, write_checkpoint
 from impasto import Picture, cli, doctor, styles
-from impasto.cli.app import app
+from impasto.cli.app import app, unbroken
 from impasto.cli.console import clock, left
 from impasto.config import TrainConfig
 from impasto.images import WRITE_SUFFIXES, read_image, read_picture
@@ -687,6 +687,18 @@ def test_a_mistake_is_one_plain_line(run: Run, args: list[str], told: str) -> No
     assert (done.code, done.out) == (2, "")
     assert told in done.err
     assert done.err.count("\n") == 1
+
+
+def test_help_has_the_width_of_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    text = run("stylize", "--help").out
+    (output,) = (line for line in text.splitlines() if "--output" in line)
+    assert "beside the input unless given" in output
+    assert "only what is left or has changed is painted" in output
+    assert "it continues where it was; a video with the frame that was not" in run("optimize", "--help").out
+    said = "One,\ntwo.\n\nThree.\n\nParameters\n----------\na\n    Of\n    a.\nb\n    Of b."
+    assert unbroken(said) == "One, two.\n\nThree.\n\nParameters\n----------\na\n    Of a.\nb\n    Of b."
+    assert unbroken("One,\ntwo.") == "One, two."
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from cyclopts import CycloptsError
 from cyclopts.config import Toml
 
 from impasto.cli import completion, export, mistakes, optimize, redo, serve, styles, stylize, train, upscale, webcam  # noqa: F401 - they register theirs
-from impasto.cli.app import app
+from impasto.cli.app import app, reflow
 from impasto.cli.console import forget_stdout, tell
 from impasto.errors import ImpastoError
+
+reflow(app)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -1,6 +1,8 @@
 """What all commands hang on: the application, and the types of options that several have."""
 
 import contextlib
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -36,6 +38,28 @@ app = App(
 app["--help"].help = "Tell this and exit."
 app["--version"].help = "Tell the versions of Impasto and of the engines that do the work."
 Flag = Annotated[bool, Parameter(negative="")]
+
+
+def reflow(commands: App) -> None:
+    """Make each paragraph of the commands' help one line, which a terminal breaks by its own width."""
+    for command in (commands[name] for name in commands if not name.startswith("-")):
+        function = command.default_command
+        if function is None:
+            reflow(command)
+        elif function.__doc__:
+            function.__doc__ = unbroken(inspect.cleandoc(function.__doc__))
+
+
+def unbroken(text: str) -> str:
+    """A docstring with each paragraph, and what is said of each parameter, on one line."""
+    told, heading, parameters = text.partition("\nParameters\n----------\n")
+    lines: list[str] = []
+    for line in parameters.splitlines():
+        if lines and line.startswith(" ") and lines[-1].startswith(" "):
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines.append(line)
+    return re.sub(r"(?<=\S)\n(?=\S)", " ", told) + heading + "\n".join(lines)
 
 
 @contextlib.contextmanager
