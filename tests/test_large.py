@@ -222,26 +222,29 @@ def test_tiles_of_a_sample_leave_no_seam(tiny: Path, monkeypatch: pytest.MonkeyP
     assert steps[[edge - 1 for edge in edges]].mean() < 1.05 * steps.mean()
 
 
-@pytest.mark.parametrize("style", ["palette", "valid"])
-def test_of_few_rounds_all_of_the_picture_is_measured(
-    style: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """From a sample that is not the whole, by tiles, and be it in many rounds."""
-    path, photo = request.getfixturevalue(style), scene(401, 503)
-    loaded = load_style(f"{path}:one" if style == "palette" else path)
-    whole = stylize(photo, loaded, tile=WHOLE, precision="float32")
-    rounds = needs_of(path.read_bytes(), str(path)).rounds
+def test_of_few_rounds_all_of_the_picture_is_measured(palette: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a sample that is not the whole, by tiles."""
+    style, photo = load_style(f"{palette}:one"), scene(401, 503)
+    whole = stylize(photo, style, tile=WHOLE, precision="float32")
+    rounds = needs_of(palette.read_bytes(), str(palette)).rounds
     assert rounds > 2
     monkeypatch.setattr(large, "ROUGH", 190_000)
     monkeypatch.setattr(large, "ROUNDS", rounds)
-    plan = plan_of(loaded, (401, 503), tile=256)
+    plan = plan_of(style, (401, 503), tile=256)
     assert (plan.rounds, plan.sample) == (rounds, 190_000)
     assert plan.tiles >= 4
-    assert distance(whole, stylize(photo, loaded, tile=256, precision="float32")) <= 1
+    assert distance(whole, stylize(photo, style, tile=256, precision="float32")) <= 1
     monkeypatch.setattr(large, "SAMPLE", (190_000, 190_000))
     monkeypatch.setattr(large, "ROUNDS", rounds - 1)
-    assert plan_of(loaded, (401, 503), tile=256).rounds == 0
-    assert distance(whole, stylize(photo, loaded, tile=256, precision="float32")) > 1
+    assert plan_of(style, (401, 503), tile=256).rounds == 0
+    assert distance(whole, stylize(photo, style, tile=256, precision="float32")) > 1
+
+
+def test_maps_that_are_larger_than_the_picture_are_sampled(valid: Path, batch_norm: Path) -> None:
+    """What a network sees beyond the picture no tile's core has."""
+    assert not needs_of(valid.read_bytes(), str(valid)).aligned
+    assert needs_of(valid.read_bytes(), str(valid)).rounds == 0
+    assert needs_of(batch_norm.read_bytes(), str(batch_norm)).rounds == 0
 
 
 # ------------------------------------------------------------------------------------------------------------- plans

@@ -343,10 +343,13 @@ class Needs:
     statistics: tuple[tuple[int, int | None], ...]
     """Round and mean of each that it takes of the whole picture, see `Statistic`."""
 
+    aligned: bool
+    """Whether those are of maps of which each place is that of a pixel of the picture, or of a block of them."""
+
     @property
     def rounds(self) -> int:
-        """Rounds in which all of them can be taken, one after another."""
-        return max((turn for turn, _ in self.statistics), default=0)
+        """Rounds in which all of them can be taken by tiles, one after another; 0 where that cannot be."""
+        return max((turn for turn, _ in self.statistics), default=0) * self.aligned
 
 
 def needs_of(data: bytes, source: str) -> Needs:
@@ -359,7 +362,12 @@ def needs_of(data: bytes, source: str) -> Needs:
     fixed = load_model(data, source).model
     side = 2 * SIDE * max(1, math.ceil(reach / SIDE))
     fixed.reshape({port: [1, 3, side, side] for port in fixed.inputs if "image" in port.get_names()})
-    return Needs(reach, stride, most_held(fixed) / side**2, tuple((each.round, each.mean) for each in found))
+    order = tuple((each.round, each.mean) for each in found)
+    image = next(port.get_node() for port in model.inputs if "image" in port.get_names())
+    image.set_partial_shape(openvino().PartialShape([1, 3, side, side]))
+    model.validate_nodes_and_infer_types()  # which, unlike reshape, leaves the nodes that were found
+    aligned = all(side % size == 0 for each in found for size in [*each.sized.get_shape()][2:])
+    return Needs(reach, stride, most_held(fixed) / side**2, order, aligned)
 
 
 def reach_of(model: Any, whole: set[str], source: str) -> tuple[int, int]:

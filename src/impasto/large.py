@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from impasto.images import DeepPixels, Floats
     from impasto.runtimes import Runtime
-    from impasto.styles import Style
+    from impasto.styles import Style, StyleSpec
     from impasto.tiles import Tile
 
     Size = tuple[int, int]
@@ -235,7 +235,7 @@ class Tiler:
         self.halo = -(-halo // self.grid) * self.grid
         self.view = View(photo, self.size)
         self.precision = runtime.precision if runtime.precision in ("float32", "bfloat16") else "auto"
-        self.more: tuple[npt.NDArray[Any], ...] = ()
+        self.more: tuple[Floats, ...] = ()
         """What the network that paints takes beside the image."""
 
     def tiles(self) -> list[Tile]:
@@ -334,8 +334,9 @@ class Tiler:
         bits = 8 * self.photo.dtype.itemsize
         for tile in parts:
             seen = self.shown(tile.window)
+            image = to_network(seen)
             with painter.lock:
-                made = from_network(painter(to_network(seen), *self.more), bits=bits)  # type: ignore[arg-type]
+                made = painted_by(painter, image, *self.more, spec=self.style.spec, bits=bits)
             self.place(painted, tile, made, seen, kept)
         return painted
 
@@ -378,6 +379,23 @@ def outer(moved: Floats, shape: tuple[int, ...]) -> Floats:
     flat = moved.ravel()
     made: Floats = (flat**2 if math.prod(shape) == flat.size else flat[:, None] * flat).reshape(shape)
     return made
+
+
+def painted_by(
+    network: Runtime, image: Floats, *more: Floats, spec: StyleSpec, bits: int, size: Size | None = None
+) -> npt.NDArray[Any]:
+    """What a network makes of an image (1, 3, H, W), (H, W, 3) of so many bits; of a `size` where it is to be cut.
+
+    Raises:
+        StyleError: A stranger's network gives something else than a picture of that size.
+
+    """
+    painted = network(image, *more)
+    if painted.shape != image.shape:
+        told = f"its network gives {painted.shape} for {image.shape}"
+        raise StyleError(f"style {spec.names[0]}: {told}; a painting has the size of the photo")
+    height, width = size or image.shape[2:]
+    return from_network(painted[:, :, :height, :width], bits=bits)  # type: ignore[arg-type]  # 8 or 16
 
 
 def foretold(photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[Floats], plan: Plan) -> float:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from impasto.colors import COLORS, blend, keep_colors
 from impasto.errors import StyleError
-from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
-from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan
+from impasto.images import ImageT, Picture, fit, resize, to_network
+from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan, painted_by
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import Style, StyleSpec, chosen, load_style, paintings_in
 from impasto.views import strips
@@ -300,18 +300,11 @@ def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
 def run_whole(photo: Pixels, runtime: Runtime, spec: StyleSpec, rows: Sequence[Floats]) -> Pixels:
     """Network's output for a photo (H, W, 3) of any size, reflected outwards to the size that the network needs.
 
-    Raises:
-        StyleError: A stranger's network gives something else than a picture of that size.
-
+    Raises what `large.painted_by` raises.
     """
-    height, width = photo.shape[:2]
-    image = to_network(pad(photo, spec))
+    image, size = to_network(pad(photo, spec)), (photo.shape[0], photo.shape[1])
     with runtime.lock:
-        painted = runtime(image, *rows)
-        if painted.shape != image.shape:
-            told = f"its network gives {painted.shape} for {image.shape}"
-            raise StyleError(f"style {spec.names[0]}: {told}; a painting has the size of the photo")
-        return from_network(painted[:, :, :height, :width], bits=8 if photo.dtype == np.uint8 else 16)
+        return painted_by(runtime, image, *rows, spec=spec, bits=8 * photo.dtype.itemsize, size=size)
 
 
 def pad(photo: Pixels, spec: StyleSpec) -> Pixels:
