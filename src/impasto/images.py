@@ -25,13 +25,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from impasto.decoding import EXIF_IFD, GPS_IFD, is_other_rgb, read_exif, split_alpha, srgb_profile, to_srgb
+from impasto.decoding import is_other_rgb, read_exif, split_alpha, srgb_profile, to_srgb
 from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.files import atomic_write, check_write
 from impasto.profiles import light_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from PIL import ImageFile
 
@@ -72,13 +72,13 @@ _READERS: dict[str, tuple[bytes, str, str]] = {
 }
 
 # 4:4:4: a painting's strokes are edges of colour, which halved chroma smears. PNG level 1: 13 % larger than level 6 and
-# three times as fast. TIFF is not compressed: libtiff, which would do it, cannot write the EXIF directories.
+# three times as fast. TIFF is not compressed (see tiff.py).
 _ENCODERS: dict[str, dict[str, Any]] = {
     "jpeg": {"quality": 92, "subsampling": "4:4:4"},
     "png": {"compress_level": 1},
     "webp": {"quality": 90},
     "avif": {"quality": 80, "subsampling": "4:4:4"},
-    "tiff": {"compression": "raw"},
+    "tiff": {},
 }
 _MAX_WRITTEN_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
 
@@ -294,7 +294,7 @@ def _to_picture(image: Image.Image, low: Image.Image | None, name: str, *, keep:
     other = (keep or low is not None) and color.mode == "RGB" and is_other_rgb(profile)
     icc = profile if keep and other else None
     orientation, exif = read_exif(image, srgb=icc is None)
-    dpi = _to_dpi(image.info.get("dpi"))
+    dpi = to_dpi(image.info.get("dpi"))
     light = light_of(profile or b"") if low is not None and other and not keep else None
     if low is not None and other and not keep and light is None:
         message = f"{name}: its colour profile has tables, by which 16 bits become 8; --icc keep keeps both"
@@ -349,7 +349,7 @@ def _open_low(stream: BinaryIO, kind: str, image: ImageFile.ImageFile) -> ImageF
     return low if low.tile else None
 
 
-def _to_dpi(value: object) -> float | None:
+def to_dpi(value: object) -> float | None:
     """Return the density of a (horizontal, vertical) pair where both agree and make sense."""
     with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
         horizontal, vertical = (float(number) for number in value)  # type: ignore[attr-defined]  # a file's own claim
@@ -389,13 +389,14 @@ def write_image(
     kind = _written_format(target, format)
     if quality is not None and quality not in range(1, 101):
         raise ValueError(f"quality must be a whole number from 1 to 100, got {quality!r}")
-    data = _encode(picture, kind, quality, name)
+    parts = _encode(picture, kind, quality, name)
     try:
         if isinstance(target, (str, Path)):
             with atomic_write(target) as stream:
-                stream.write(data)
+                for part in parts:
+                    stream.write(part)
         else:
-            target.write(data)
+            target.write(b"".join(parts))
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot write {name}: {_remedy(error, _WRITE_REMEDIES) or error}") from error
 
@@ -421,20 +422,24 @@ def _check_side(kind: str, height: int, width: int, name: str) -> None:
         raise ImageError(f"cannot write {name}: {kind} ends at {limit} pixels a side, not {width} x {height}; use .png")
 
 
-def _encode(picture: Picture, kind: str, quality: int | None, name: str) -> bytes:
-    """Return the bytes of a file of format ``kind``."""
+def _encode(picture: Picture, kind: str, quality: int | None, name: str) -> Iterable[bytes]:
+    """Return the bytes of a file of format ``kind``, in parts."""
     height, width, _ = picture.pixels.shape
     _check_side(kind, height, width, name)
+    if kind == "tiff":
+        from impasto.tiff import tiff_parts
+
+        return tiff_parts(picture)
     if picture.pixels.dtype == np.uint16:
-        if kind not in ("png", "tiff"):
+        if kind != "png":
             raise ValueError(f"image must be uint8 for {kind}, got uint16; only png and tiff hold 16 bits")
-        return _encode_png_16(picture) if kind == "png" else _encode_tiff_16(picture)
+        return [_encode_png_16(picture)]
     stream = io.BytesIO()
     try:
         _to_pillow(picture, opaque=kind == "jpeg").save(stream, kind, **_save_options(picture, kind, quality))
     except Exception as error:
         raise ImageError(f"cannot write {name}: the {kind} encoder failed ({error}); try another format") from error
-    return stream.getvalue()
+    return [stream.getvalue()]
 
 
 def _to_pillow(picture: Picture, *, opaque: bool = False) -> Image.Image:
@@ -493,34 +498,6 @@ def _encode_png_16(picture: Picture) -> bytes:
         for tag, data in [*chunks, (b"IEND", b"")]
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
-
-
-def _encode_tiff_16(picture: Picture) -> bytes:
-    """Encode uint16 RGB or RGBA as a TIFF of 16 bits a channel; Pillow, which cannot, writes its directory."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    height, width, _ = picture.pixels.shape
-    alpha = () if picture.alpha is None else (picture.alpha * np.uint16(257),)
-    values = np.dstack((picture.pixels, *alpha)) if alpha else picture.pixels
-    data = values.astype("<u2", copy=False).tobytes()
-    tags = Image.Exif()
-    if picture.exif:
-        tags.load(picture.exif)
-    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    own = {tag: dict(tags.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD)}
-    directory.update({tag: value for tag, value in dict(tags).items() if tag not in own})  # whose values are offsets
-    directory.update({tag: values for tag, values in own.items() if values})
-    count = values.shape[2]
-    directory.update({256: width, 257: height, 258: (16,) * count, 259: 1, 262: 2, 273: 0, 277: count, 278: height})
-    directory.update({279: len(data), 284: 1, 34675: picture.icc or srgb_profile()})
-    if alpha:
-        directory[338] = 2  # not multiplied into the colours
-    if picture.dpi:
-        directory.update({282: picture.dpi, 283: picture.dpi, 296: 2})  # pixels an inch
-    stream = io.BytesIO()
-    directory.save(stream)
-    stream.write(data)
-    return stream.getvalue()
 
 
 def _remedy(error: Exception, remedies: dict[int, str]) -> str | None:

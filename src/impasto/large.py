@@ -17,6 +17,7 @@ import numpy as np
 from impasto import graphs
 from impasto.errors import DeviceError, StyleError
 from impasto.images import from_network, to_network
+from impasto.mapped import empty_like, release
 from impasto.memory import free_memory, resident_memory
 from impasto.runtimes import OpenVINORuntime
 from impasto.samples import calibrated, spread
@@ -126,7 +127,7 @@ def needs_of(data: bytes, source: str) -> graphs.Needs:
 
 
 def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: Limit, depth: int = 1) -> Plan:
-    """Plan for a photo (height, width) of which the network paints a `canvas`; `depth` is bytes a value of the photo.
+    """Plan for a photo (height, width) of which the network paints a `canvas`; `depth` is bytes of memory a value of the photo.
 
     Raises:
         DeviceError: The memory does not suffice.
@@ -314,7 +315,9 @@ class Tiler:
         top, bottom, left, right = tile.window
         counts = np.zeros((1, 1, bottom - top, right - left), np.float32)
         counts[:, :, *tile.features(1)] = 1
-        return network.infer(to_network(self.shown(tile.window)), *self.rows, counts)
+        found = network.infer(to_network(self.shown(tile.window)), *self.rows, counts)
+        release(self.photo)
+        return found
 
     def painter(self, statistics: Sequence[Floats], shape: Size) -> OpenVINORuntime:
         """Network whose statistics and rows are constants, for windows of one shape."""
@@ -330,7 +333,7 @@ class Tiler:
         statistics, parts = self.measure(), self.tiles()
         top, bottom, left, right = parts[0].window
         painter = self.painter(statistics, (bottom - top, right - left))
-        painted = np.empty_like(self.photo)
+        painted = empty_like(self.photo)
         bits = 8 * self.photo.dtype.itemsize
         for tile in parts:
             seen = self.shown(tile.window)
@@ -338,6 +341,7 @@ class Tiler:
             with painter.lock:
                 made = painted_by(painter, image, *self.more, spec=self.style.spec, bits=bits)
             self.place(painted, tile, made, seen, kept)
+            release(self.photo, painted)
         return painted
 
     def place(self, painted: DeepPixels, tile: Tile, made: DeepPixels, seen: DeepPixels, kept: float) -> None:

@@ -14,6 +14,7 @@ from impasto.colors import COLORS, blend, keep_colors
 from impasto.errors import StyleError
 from impasto.images import ImageT, Picture, fit, resize, to_network
 from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan, painted_by
+from impasto.mapped import memory_bytes
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import Style, StyleSpec, chosen, load_style, paintings_in
 from impasto.views import strips
@@ -229,7 +230,7 @@ def plans_of(
     for style in styles:
         runtime = style.runtime(device, precision)
         canvas, *rows = asked(style, style.strength if strength is None else strength, stroke, size)
-        plan = make_plan(size, canvas, style, runtime, limit, photo.dtype.itemsize)
+        plan = make_plan(size, canvas, style, runtime, limit, memory_bytes(photo))
         seconds = foretold(photo, style, runtime, rows, plan) if timed else 0.0
         made.append(dataclasses.replace(plan, seconds=seconds))
     return made
@@ -265,7 +266,7 @@ def run(
     limit: Limit,
 ) -> Pixels:
     """Network's painting of uint8 (H, W, 3), made on a canvas of another size where that is asked, at its size."""
-    plan = make_plan(photo.shape[:2], canvas, style, runtime, limit, photo.dtype.itemsize)
+    plan = make_plan(photo.shape[:2], canvas, style, runtime, limit, memory_bytes(photo))
     if plan.tiled and isinstance(runtime, OpenVINORuntime):
         return Tiler(photo, style, runtime, rows, plan).paint(1 - strength)
     if canvas == photo.shape[:2]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import sys
 import time
 from dataclasses import replace
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 Colors = Literal["style", "luma", "match", "histogram"]
 Icc = Literal["srgb", "keep"]
+TIFF = (".tif", ".tiff")
 AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
 
 
@@ -168,7 +170,8 @@ def stylize(
                     return code
                 continue
             deep = not upscale and job.target.suffix.lower() in DEEP_SUFFIXES
-            picture = read_source(job.source, deep=deep, icc=icc)
+            large = None if upscale else job.target
+            picture = read_source(job.source, deep=deep, icc=icc, target=large)
             asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
             plans = plans_of(picture, choice.styles, **asked, limit=limit, timed=plan)
             if plan:
@@ -194,11 +197,20 @@ def stylize(
     return 0
 
 
-def read_source(source: Path, *, deep: bool = False, icc: Icc = "srgb") -> "Picture":
-    """Picture from a file or from standard input; `deep` keeps 16 bits, `icc` may keep its colour space."""
-    from impasto.images import read_picture
+def read_source(source: Path, *, deep: bool = False, icc: Icc = "srgb", target: Path | None = None) -> "Picture":
+    """Picture from a file or from standard input; `deep` keeps 16 bits, `icc` may keep its colour space.
 
-    return read_picture(sys.stdin.buffer.read() if source == STREAM else source, deep=deep, icc=icc)
+    One that is too large to be read stays in its file, where the painting, a TIFF, can be as large.
+    """
+    from impasto.images import DEFAULT_MAX_PIXELS, image_size, read_picture
+    from impasto.mapped import read_mapped
+
+    if source == STREAM:
+        return read_picture(sys.stdin.buffer.read(), deep=deep, icc=icc)
+    written = target.suffix.lower() if target else ""
+    if written in TIFF and math.prod(image_size(source)) > DEFAULT_MAX_PIXELS:
+        return read_mapped(source, icc=icc)
+    return read_picture(source, deep=deep, icc=icc)
 
 
 def tell_plan(source: Path, plans: "Sequence[Plan]", *, as_json: bool) -> None:
