@@ -1,4 +1,4 @@
-"""Pictures of any size: ``python benchmarks/scale.py tiles poster [--photo PHOTO]``.
+"""Pictures of any size: ``python benchmarks/scale.py tiles poster vast [--photo PHOTO]``.
 
 ``tiles``: a photo of 24 megapixels painted by tiles, against the same painted whole, in three styles: how near it is,
 and whether neighbours differ more across the tiles' borders than elsewhere. ``poster``: the whole command on 100
@@ -25,7 +25,7 @@ from impasto.styles import load_style
 from impasto.stylize import asked, stylize
 
 STYLES = ("candy", "mosaic", "udnie")
-LARGE, POSTER, HD = (4000, 6000), (8400, 12000), (1080, 1920)
+LARGE, POSTER, VAST, HD = (4000, 6000), (8400, 12000), (20_000, 30_000), (1080, 1920)
 MEMORY = 1.0
 """Gigabytes allowed, of the large photo and the poster."""
 GRAIN = 4.0
@@ -127,6 +127,26 @@ def poster(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         }
     result["times_1080p"] = round(result["poster"]["seconds_a_megapixel"] / result["1080p"]["seconds_a_megapixel"], 2)
     return result
+
+
+def vast(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """600 megapixels by the whole command, from TIFF to TIFF."""
+    tool = shutil.which("impasto", path=str(Path(sys.executable).parent)) or "impasto"
+    photo, painting = folder / "vast.tif", folder / "vast-out.tif"
+    pixels = enlarged(args.photo, VAST, args.share)
+    write_image(photo, pixels)
+    megapixels = pixels.size / 3e6
+    del pixels
+    command = [tool, "stylize", str(photo), "-o", str(painting), "--style", STYLES[0], "--memory", f"{args.memory:g}GB"]
+    seconds, peak = run(command)
+    return {
+        "megapixels": round(megapixels, 1),
+        "photo_gb": round(photo.stat().st_size / 1e9, 2),
+        "painting_gb": round(painting.stat().st_size / 1e9, 2),
+        "seconds": round(seconds, 1),
+        "seconds_a_megapixel": round(seconds / megapixels, 4),
+        "peak_gb": peak,
+    }
 
 
 def run(command: list[str]) -> tuple[float, float]:

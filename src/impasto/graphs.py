@@ -276,14 +276,25 @@ def finished(model: Any, results: Sequence[Any], **shapes: Sequence[int]) -> Any
 
 
 def weighed(statistic: Statistic, counts: Any) -> tuple[Any, Any]:
-    """Have places count for a statistic what the picture's pixels do: its mean over all pictures, and theirs."""
-    ops = opset()
-    shown = sampled(counts, statistic.sized)
+    """A statistic's sum over all pictures of which pixels count so much, and what that is to be divided by."""
+    ops, value = opset(), statistic.value
+    shown, x = sampled(counts, statistic.sized), summed_by(statistic.node).get_source_output()
+    if statistic.node.get_type_name() == "ReduceMean" and channels_of(x) == math.prod(value.get_shape()):
+        flat = ops.reshape(x, np.array([0, 0, -1]), special_zero=True) if statistic.places is None else x
+        every = ops.reshape(shown, np.array([0, -1, 1]), special_zero=True)
+        sums = ops.matmul(flat, every, statistic.places == (0, -1, 1), False)  # without a copy of the map
+        total = ops.reduce_sum(sums, np.array([0]), keep_dims=True)
+        total = ops.reshape(total, np.array([*value.get_shape()]), special_zero=False)
+        return total.output(0), ops.reduce_sum(shown, np.arange(4), keep_dims=False).output(0)
     shaped = shown if statistic.places is None else ops.reshape(shown, np.array(statistic.places), special_zero=True)
-    summed = summed_by(statistic.node)
-    summed.replace_source_output(ops.multiply(summed.get_source_output(), shaped).output(0))
-    total = ops.reduce_mean(statistic.value, np.array([0]), keep_dims=True)
+    summed_by(statistic.node).replace_source_output(ops.multiply(x, shaped).output(0))
+    total = ops.reduce_mean(value, np.array([0]), keep_dims=True)
     return total.output(0), ops.reduce_mean(shown, np.arange(4), keep_dims=False).output(0)
+
+
+def channels_of(value: Any) -> int:
+    """Values at each place."""
+    return math.prod(side.get_length() for side in value.get_partial_shape() if side.is_static)
 
 
 def sampled(counts: Any, sized: Any) -> Any:

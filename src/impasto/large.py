@@ -127,7 +127,9 @@ def needs_of(data: bytes, source: str) -> graphs.Needs:
 
 
 def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: Limit, depth: int = 1) -> Plan:
-    """Plan for a photo (height, width) of which the network paints a `canvas`; `depth` is bytes of memory a value of the photo.
+    """Plan for a photo (height, width) of which the network paints a `canvas`; `depth` is bytes a value of the photo.
+
+    Of one that is in a file, `depth` is 0: it takes no memory.
 
     Raises:
         DeviceError: The memory does not suffice.

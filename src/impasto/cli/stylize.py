@@ -20,7 +20,7 @@ from impasto.cli.console import printable, tell
 from impasto.cli.outputs import STREAM, protect
 from impasto.cli.outputs import plan as plan_jobs
 from impasto.config import BatchConfig, ClipConfig
-from impasto.errors import ImpastoError
+from impasto.errors import ImageError, ImpastoError
 from impasto.memory import Gigabytes
 from impasto.upscaler_config import Scale
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 Colors = Literal["style", "luma", "match", "histogram"]
 Icc = Literal["srgb", "keep"]
-TIFF = (".tif", ".tiff")
 AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
 
 
@@ -207,8 +206,10 @@ def read_source(source: Path, *, deep: bool = False, icc: Icc = "srgb", target: 
 
     if source == STREAM:
         return read_picture(sys.stdin.buffer.read(), deep=deep, icc=icc)
-    written = target.suffix.lower() if target else ""
-    if written in TIFF and math.prod(image_size(source)) > DEFAULT_MAX_PIXELS:
+    if target and math.prod(image_size(source)) > DEFAULT_MAX_PIXELS:
+        if target.suffix.lower() not in (".tif", ".tiff"):
+            told = f"{source}: has more than {DEFAULT_MAX_PIXELS // 10**6} megapixels, of which a painting is a TIFF"
+            raise ImageError(f"{told}; choose -o NAME.tif, or make the photo smaller")
         return read_mapped(source, icc=icc)
     return read_picture(source, deep=deep, icc=icc)
 
