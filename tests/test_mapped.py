@@ -184,9 +184,10 @@ def test_it_is_painted_as_in_memory(make: Make, palette: Path, tmp_path: Path, m
 
 def test_it_takes_no_memory_in_a_plan(palette: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.large.resident_memory", lambda: 2e8)
-    write_image(tmp_path / "a.tif", scene(1500, 2000))
+    monkeypatch.setattr("impasto.large.ROUGH", 200_000)
+    write_image(tmp_path / "a.tif", scene(3000, 4000))
     style, limit = load_style(f"{palette}:one"), Limit(tile=400)
-    photos = (read_mapped(tmp_path / "a.tif"), Picture(scene(1500, 2000)))
+    photos = (read_mapped(tmp_path / "a.tif"), Picture(scene(3000, 4000)))
     plans = [plans_of(photo, [style], limit=limit, timed=False)[0] for photo in photos]
     assert plans[0].gigabytes < plans[1].gigabytes
     assert plans[0].tiles == plans[1].tiles > 4
@@ -205,7 +206,7 @@ def test_the_command_maps_what_is_too_large_to_be_read(
     np.testing.assert_array_equal(read_mapped(painting).pixels, expected)
     assert read_recipe(painting)["settings"]["tile"] == 200
     again = tmp_path / "again.tif"
-    assert call("redo", painting, "-o", again) == 0
+    assert call("redo", painting, "-o", again) == 0, capsys.readouterr().err
     np.testing.assert_array_equal(read_mapped(again).pixels, expected)
     capsys.readouterr()
     assert call(*told, tmp_path / "b.png") == 1

@@ -222,9 +222,9 @@ def measuring(data: bytes, source: str) -> Model | None:
     made = load_model(data, source)
     found, counts = counted(made.model, source)
     results = []
-    for statistic in found:
+    for statistic, shown in zip(found, counts, strict=True):
         targets = [*statistic.value.get_target_inputs()]
-        total, count = weighed(statistic, counts)
+        total, count = weighed(statistic, shown)
         together = opset().divide(total, count).output(0)
         for target in targets:
             target.replace_source_output(together)
@@ -243,25 +243,42 @@ def sweeping(data: bytes, source: str, statistics: Sequence[Floats], shape: Sequ
     made = load_model(data, source)
     found, counts = counted(made.model, source)
     results: list[Any] = []
-    for statistic, known in zip(found, statistics, strict=True):
+    for statistic, shown, known in zip(found, counts, statistics, strict=True):
         targets = [*statistic.value.get_target_inputs()]
         if statistic.round == turn:
-            results += weighed(statistic, counts)
+            results += weighed(statistic, shown)
         for target in targets:
             target.replace_source_output(opset().constant(known).output(0))
     made.model = finished(made.model, results, image=shape, counts=(1, 1, *shape[2:]))
     return made
 
 
-def counted(model: Any, source: str) -> tuple[list[Statistic], Any]:
-    """Ready a graph for several pictures at once: its statistics, in order, and its new input of pixels' counts."""
+def counted(model: Any, source: str) -> tuple[list[Statistic], list[Any]]:
+    """Ready a graph for several pictures at once: its statistics, and the counts of the places of each one's map.
+
+    The graph has a new input, `counts` (N, 1, H, W), of the picture's pixels. Maps of one size have their counts once.
+    """
     split_norms(model)
     found = taken(model, source)
+    sizes = sizes_of(model, found)
     freed(model)
     counts = opset().parameter(openvino().PartialShape([-1, 1, -1, -1]), np.float32, name="counts")
     counts.output(0).set_names({"counts"})
     model.add_parameters([counts])
-    return found, counts
+    shown = {size: sampled(counts, statistic.sized) for size, statistic in zip(sizes, found, strict=True)}
+    return found, [shown[size] for size in sizes]
+
+
+def sizes_of(model: Any, found: Sequence[Statistic]) -> list[tuple[int, int]]:
+    """Heights and widths of the maps that statistics are taken of, when the picture has 8 times `SIDE` pixels a side."""
+    image = next(port.get_node() for port in model.inputs if "image" in port.get_names())
+    was = image.get_partial_shape()
+    image.set_partial_shape(openvino().PartialShape([1, 3, 8 * SIDE, 8 * SIDE]))
+    model.validate_nodes_and_infer_types()  # which, unlike reshape, leaves the nodes that were found
+    sizes = [(int(shape[2]), int(shape[3])) for shape in (each.sized.get_shape() for each in found)]
+    image.set_partial_shape(was)
+    model.validate_nodes_and_infer_types()
+    return sizes
 
 
 def finished(model: Any, results: Sequence[Any], **shapes: Sequence[int]) -> Any:
@@ -275,10 +292,9 @@ def finished(model: Any, results: Sequence[Any], **shapes: Sequence[int]) -> Any
     return made
 
 
-def weighed(statistic: Statistic, counts: Any) -> tuple[Any, Any]:
-    """A statistic's sum over all pictures of which pixels count so much, and what that is to be divided by."""
-    ops, value = opset(), statistic.value
-    shown, x = sampled(counts, statistic.sized), summed_by(statistic.node).get_source_output()
+def weighed(statistic: Statistic, shown: Any) -> tuple[Any, Any]:
+    """A statistic's sum over all pictures whose places count as is `shown`, and what that is to be divided by."""
+    ops, value, x = opset(), statistic.value, summed_by(statistic.node).get_source_output()
     if statistic.node.get_type_name() == "ReduceMean" and channels_of(x) == math.prod(value.get_shape()):
         flat = ops.reshape(x, np.array([0, 0, -1]), special_zero=True) if statistic.places is None else x
         every = ops.reshape(shown, np.array([0, -1, 1]), special_zero=True)
@@ -374,10 +390,7 @@ def needs_of(data: bytes, source: str) -> Needs:
     side = 2 * SIDE * max(1, math.ceil(reach / SIDE))
     fixed.reshape({port: [1, 3, side, side] for port in fixed.inputs if "image" in port.get_names()})
     order = tuple((each.round, each.mean) for each in found)
-    image = next(port.get_node() for port in model.inputs if "image" in port.get_names())
-    image.set_partial_shape(openvino().PartialShape([1, 3, side, side]))
-    model.validate_nodes_and_infer_types()  # which, unlike reshape, leaves the nodes that were found
-    aligned = all(side % size == 0 for each in found for size in [*each.sized.get_shape()][2:])
+    aligned = all(8 * SIDE % length == 0 for size in sizes_of(model, found) for length in size)
     return Needs(reach, stride, most_held(fixed) / side**2, order, aligned)
 
 
