@@ -206,7 +206,7 @@ def test_the_command_maps_what_is_too_large_to_be_read(
     np.testing.assert_array_equal(read_mapped(painting).pixels, expected)
     assert read_recipe(painting)["settings"]["tile"] == 200
     again = tmp_path / "again.tif"
-    assert call("redo", painting, "-o", again) == 0, capsys.readouterr().err
+    assert call("redo", painting, "-o", again, "--files", palette.parent) == 0, capsys.readouterr().err
     np.testing.assert_array_equal(read_mapped(again).pixels, expected)
     capsys.readouterr()
     assert call(*told, tmp_path / "b.png") == 1

@@ -265,12 +265,12 @@ def counted(model: Any, source: str) -> tuple[list[Statistic], list[Any]]:
     counts = opset().parameter(openvino().PartialShape([-1, 1, -1, -1]), np.float32, name="counts")
     counts.output(0).set_names({"counts"})
     model.add_parameters([counts])
-    shown = {size: sampled(counts, statistic.sized) for size, statistic in zip(sizes, found, strict=True)}
+    shown = {size: sampled(counts, found[sizes.index(size)].sized) for size in sizes}  # by the first: none loops
     return found, [shown[size] for size in sizes]
 
 
 def sizes_of(model: Any, found: Sequence[Statistic]) -> list[tuple[int, int]]:
-    """Heights and widths of the maps that statistics are taken of, when the picture has 8 times `SIDE` pixels a side."""
+    """Height and width of the map that each statistic is taken of, of a picture of 8 times `SIDE` pixels a side."""
     image = next(port.get_node() for port in model.inputs if "image" in port.get_names())
     was = image.get_partial_shape()
     image.set_partial_shape(openvino().PartialShape([1, 3, 8 * SIDE, 8 * SIDE]))
