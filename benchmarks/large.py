@@ -1,7 +1,7 @@
 """Pictures of any size: ``python benchmarks/scale.py tiles poster vast [--photo PHOTO]``.
 
-``tiles``: a photo of 24 megapixels painted by tiles, against the same painted whole, in three styles: how near it is,
-and whether neighbours differ more across the tiles' borders than elsewhere. ``poster``: the whole command on 100
+``tiles``: a photo of 24 megapixels painted by tiles, against the same painted whole, in three styles, and by every
+engine after a ``--painting``: how near it is, and whether neighbours differ more across the tiles' borders than elsewhere. ``poster``: the whole command on 100
 megapixels in 1 GB: peak memory, seconds a megapixel against those of 1080p. The photo, of any size, is enlarged, with
 grain of its own at full size, so that there is detail at all scales. Nothing else should run on the machine.
 """
@@ -20,6 +20,7 @@ from PIL import Image
 
 from impasto.images import Pixels, read_image, write_image
 from impasto.large import Limit, Tiler, make_plan
+from impasto.paintings import available
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import load_style
 from impasto.stylize import asked, stylize
@@ -56,8 +57,10 @@ def tiles(args: argparse.Namespace, _: Path) -> dict[str, Any]:
     """24 megapixels by tiles against the same painted whole."""
     photo = enlarged(args.photo, LARGE, args.share)
     result: dict[str, Any] = {"size": [photo.shape[1], photo.shape[0]]}
-    for name in STYLES:
-        style = load_style(name)
+    styles = {name: load_style(name) for name in STYLES}
+    if args.painting:
+        styles |= {engine: load_style(args.painting, engine=engine) for engine in available()}
+    for name, style in styles.items():
         runtime = style.runtime()
         canvas, *rows = asked(style, style.strength, None, photo.shape[:2])
         limit = Limit(memory=args.memory * 1e9)
@@ -75,6 +78,7 @@ def tiles(args: argparse.Namespace, _: Path) -> dict[str, Any]:
             "tiles": plan.tiles,
             "tile": plan.side,
             "sample_megapixels": round(plan.sample / 1e6, 1),
+            "rounds_over_all": plan.rounds,
             "db_to_whole": round(psnr(tiled, whole), 2),
             "step_across_borders": round(steps(tiled, borders), 3),
             "the_same_of_the_whole": round(steps(whole, borders), 3),

@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument(
         "--photo", type=Path, default=EXAMPLES / "raccoon.jpg", help="of tiles, poster and vast: is enlarged"
     )
+    parser.add_argument("--painting", type=Path, help="of tiles: engines that paint after it are measured too")
     parser.add_argument("--share", type=float, default=1.0, help="of the sides of large pictures, to try quickly")
     parser.add_argument(
         "--memory", type=float, default=MEMORY, help="gigabytes that tiles, poster, vast and shares may use"

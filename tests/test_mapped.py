@@ -182,6 +182,18 @@ def test_it_is_painted_as_in_memory(make: Make, palette: Path, tmp_path: Path, m
     np.testing.assert_array_equal(painted, stylize(make(300, 420), name, **how))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("how", [{"colors": "luma"}, {"colors": "match"}, {"max_side": 300}, {"strength": 0.0}, {}])
+def test_all_options_work(how: dict[str, Any], palette: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    write_image(tmp_path / "a.tif", scene(300, 420))
+    mask = np.zeros((30, 42), np.uint8)
+    mask[:, 20:] = 200
+    rest: dict[str, Any] = {"tile": 200, "precision": "float32", "mask": mask} | how
+    name = f"{palette}:one"
+    painted = stylize(read_mapped(tmp_path / "a.tif"), name, **rest).pixels
+    np.testing.assert_array_equal(painted, stylize(scene(300, 420), name, **rest))
+
+
 def test_it_takes_no_memory_in_a_plan(palette: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("impasto.large.resident_memory", lambda: 2e8)
     monkeypatch.setattr("impasto.large.ROUGH", 200_000)
