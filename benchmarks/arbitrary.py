@@ -1,14 +1,16 @@
 """Painting after any painting in figures: ``python benchmarks/arbitrary.py --help``.
 
 ``speed``: engines at 1920 x 1080 after the painting is encoded, against the same networks in eager float32 PyTorch;
-``memory``: peaks of whole commands at 3840 x 2160; ``curves``: content and style distance over strength, beside
-optimisation; ``reconstruction``: photos through encoders and decoders alone; ``precision``: bfloat16 from float32;
-``sheet``: a picture of paintings and photos. Of the paintings, those that no training saw are used: every sixth.
+``memory``: peaks of whole commands at 3840 x 2160; ``curves``: content and style distance over strength, and
+``optimised``: over the style weight of optimisation; ``reconstruction``: photos through encoders and decoders alone;
+``precision``: bfloat16 from float32; ``sheet``: a picture of paintings and photos. Of the paintings, those that no
+training saw are used: every sixth.
 """
 
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -33,7 +35,7 @@ from measure import Judge, Pixels
 from speed import HD, THREADS, UHD, machine, medians, noise_photo, peak_gb, psnr, ran, tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 HELD_OUT = 6
 """One of so many paintings was seen by no training."""
@@ -47,14 +49,13 @@ def main() -> None:
     """Measure what is asked for, print it and write it as JSON."""
     parser = argparse.ArgumentParser(description="Measure painting after any painting.")
     parser.add_argument(
-        "names", nargs="*", help="speed, memory, curves, reconstruction, precision, sheet; all but the last"
+        "names", nargs="*", help="speed, memory, curves, optimised, reconstruction, precision, sheet; all but the last"
     )
     parser.add_argument("--paintings", type=Path, required=True, help="folder, of which every sixth is used")
     parser.add_argument("--photos", type=Path, help="folder of photos that no training saw")
     parser.add_argument("--count", type=int, default=20, help="of the photos")
     parser.add_argument("--engines", nargs="+", default=available(), help="only these")
     parser.add_argument("--judge", default="vgg19-small16x")
-    parser.add_argument("--optimised", type=int, help="of the pairs, by optimisation too; all unless given")
     parser.add_argument("--sheet", type=Path, help="picture to write")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
@@ -126,27 +127,36 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def curves(args: argparse.Namespace) -> dict[str, Any]:
-    """Mean content and style distance over pairs, by strength of the engines and style weight of optimisation."""
+    """Mean content and style distance over pairs, by strength of the engines; and the photos' own style distance."""
     judge = Judge(args.judge)
-    found: dict[str, list[dict[str, float]]] = {}
-    ways: dict[str, dict[float, Callable[[Path, Path], Pixels]]] = {
-        name: {s: lambda x, p, name=name, s=s: by_engine(x, p, name, s) for s in STRENGTHS}  # type: ignore[misc]
+    unpainted = [judge.distances(read_image(x), judge.seen(read_image(x)), p)[1] for x, p in pairs(args)]
+    found = {
+        name: curve({s: partial(by_engine, engine=name, strength=s) for s in STRENGTHS}, judge, args)
         for name in args.engines
     }
-    if args.optimised != 0:
-        ways["optimisation"] = {w: lambda x, p, w=w: by_optimisation(x, p, w) for w in STYLE_WEIGHTS}  # type: ignore[misc]
-    for name, settings in ways.items():
-        found[name] = []
-        for setting, paint in settings.items():
-            values = []
-            for photo, painting in pairs(args)[: args.optimised if name == "optimisation" else None]:
-                values.append(judge.distances(paint(photo, painting), judge.seen(read_image(photo)), painting))
-            content, style = np.mean(values, 0)
-            told = {"at": setting, "pairs": len(values)}
-            found[name].append({**told, "content": round(content, 4), "style": round(style, 4)})
-            print(name, found[name][-1], flush=True)
-    unpainted = [judge.distances(read_image(x), judge.seen(read_image(x)), p)[1] for x, p in pairs(args)]
     return {"pairs": len(unpainted), "unpainted": round(float(np.mean(unpainted)), 4), "curves": found}
+
+
+def optimised(args: argparse.Namespace) -> dict[str, Any]:
+    """Mean content and style distance over pairs, by style weight of optimisation."""
+    ways = {weight: partial(by_optimisation, style_weight=weight) for weight in STYLE_WEIGHTS}
+    return {"pairs": len(pairs(args)), "curve": curve(ways, Judge(args.judge), args)}
+
+
+def curve(
+    ways: "Mapping[float, Callable[[Path, Path], Pixels]]", judge: Judge, args: argparse.Namespace
+) -> list[dict[str, float]]:
+    """Mean content and style distance over pairs, by setting."""
+    points = []
+    for setting, paint in ways.items():
+        values = [
+            judge.distances(paint(photo, painting), judge.seen(read_image(photo)), painting)
+            for photo, painting in pairs(args)
+        ]
+        content, style = np.mean(values, 0)
+        points.append({"at": setting, "content": round(float(content), 4), "style": round(float(style), 4)})
+        print(points[-1], flush=True)
+    return points
 
 
 def by_engine(photo: Path, painting: Path, engine: str, strength: float) -> Pixels:
@@ -244,6 +254,7 @@ MEASUREMENTS = {
     "speed": speed,
     "memory": memory,
     "curves": curves,
+    "optimised": optimised,
     "reconstruction": reconstruction,
     "precision": precision,
     "sheet": sheet,

@@ -17,12 +17,14 @@ def main() -> None:
     """Draw what has been measured."""
     mpl.use("svg")
     mpl.rcParams |= {"svg.hashsalt": "impasto", "font.size": 8, "axes.grid": True, "grid.alpha": 0.3}
-    for file, name, key, figure in FIGURES:
+    for file, names, key, figure in FIGURES:
         path = HERE / "results" / f"{file}.json"
         results = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        if name in results:
-            figure(results[name][key])
-            plt.savefig(PICTURES / f"{PREFIX.get(file, '')}{name}.svg", metadata={"Date": None}, bbox_inches="tight")
+        if all(name in results for name in names):
+            figure(results if key is None else results[names[0]][key])
+            plt.savefig(
+                PICTURES / f"{PREFIX.get(file, '')}{names[0]}.svg", metadata={"Date": None}, bbox_inches="tight"
+            )
             plt.close()
 
 
@@ -60,10 +62,10 @@ def draw_objective(styles: dict[str, dict[str, Any]]) -> None:
     label(grid, "iterations", "objective")
 
 
-def draw_engines(curves: dict[str, list[dict[str, float]]]) -> None:
+def draw_engines(results: dict[str, Any]) -> None:
     """Each engine's way from the photo to full strength, and that of optimisation."""
     _, axes = plt.subplots(figsize=(5, 4), layout="constrained")
-    for name, points in curves.items():
+    for name, points in (results["curves"]["curves"] | {"optimisation": results["optimised"]["curve"]}).items():
         axes.plot([p["content"] for p in points], [p["style"] for p in points], "o-", ms=3, label=name)
     axes.set(xlabel="content distance", ylabel="style distance", xlim=(0, None), ylim=(0, None))
     axes.legend()
@@ -78,12 +80,12 @@ def label(grid: "Any", x: str, y: str) -> None:
         axes.set_ylabel(y)
 
 
-FIGURES: list[tuple[str, str, str, Callable[[Any], None]]] = [
-    ("quality", "curves", "styles", draw_curves),
-    ("quality", "objective", "styles", draw_objective),
-    ("arbitrary", "curves", "curves", draw_engines),
+FIGURES: list[tuple[str, tuple[str, ...], str | None, Callable[[Any], None]]] = [
+    ("quality", ("curves",), "styles", draw_curves),
+    ("quality", ("objective",), "styles", draw_objective),
+    ("arbitrary", ("curves", "optimised"), None, draw_engines),
 ]
-"""File of results, what is drawn of it, where in it, and how."""
+"""File of results, what is drawn of it (the first names the picture), where in it, and how."""
 PREFIX = {"arbitrary": "arbitrary-"}
 """Of the pictures' names."""
 

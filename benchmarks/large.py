@@ -1,9 +1,11 @@
 """Pictures of any size: ``python benchmarks/scale.py tiles poster vast [--photo PHOTO]``.
 
 ``tiles``: a photo of 24 megapixels painted by tiles, against the same painted whole, in three styles, and by every
-engine after a ``--painting``: how near it is, and whether neighbours differ more across the tiles' borders than elsewhere. ``poster``: the whole command on 100
-megapixels in 1 GB: peak memory, seconds a megapixel against those of 1080p. The photo, of any size, is enlarged, with
-grain of its own at full size, so that there is detail at all scales. Nothing else should run on the machine.
+engine after a ``--painting``: how near it is, and whether neighbours differ more across the tiles' borders than
+elsewhere. ``poster``: the whole command on 100 megapixels in 1 GB: peak memory, seconds a megapixel against those of
+1080p. ``vast``: the whole command on a TIFF of 600 megapixels, which are more bytes than the memory allowed. The photo,
+of any size, is enlarged, with grain of its own at full size, so that there is detail at all scales. Nothing else should
+run on the machine.
 """
 
 import argparse

@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_h265_in_mp4_has_the_tag_that_apple_plays(tmp_path: Path) -> None:
     frames = blocks(count=2)
     path = write(tmp_path / "a.mp4", frames, target(frames, "h265", suffix=".mp4"), "mp4")
     assert b"hvc1" in path.read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="needs Linux")
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_thread_becomes_more_urgent(tmp_path: Path, codec: str) -> None:
+    """SVT-AV1 takes the highest priority of all where it may: as root."""
+    frames = blocks(64, 64, 3)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        encoder = Encoder(container, target(frames, codec))
+        for i, pixels in enumerate(frames):
+            container.mux(list(encoder.write(pixels, None, 40 * i, 40)))
+        container.mux(list(encoder.finish()))
+        threads = [int(entry.name) for entry in Path("/proc/self/task").iterdir()]
+        assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}
 
 
 def test_targets_follow_suffix_and_clip(tmp_path: Path) -> None:

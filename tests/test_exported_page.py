@@ -21,26 +21,12 @@ from impasto.images import fit
 from impasto.pages import RUNTIME, write_page
 from impasto.paintings import ENGINES, available
 from impasto.styles import builtin_styles
-from test_page import (
-    CHROMIUM,
-    HUNG_S,
-    KEEP_BLOBS,
-    MARK,
-    PICTURES,
-    check_accessible,
-    difference,
-    fetched,
-    keep_picture,
-    kill_browser,
-)
+from test_page import CHROMIUM, PICTURES, check_accessible, difference, keep_picture
 
 Pixels = npt.NDArray[np.uint8]
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, as of Debian's package chromium"),
-    pytest.mark.flaky(reruns=1, only_rerun="has been closed"),
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, as of Debian's package chromium")
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -95,7 +81,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def browser() -> Iterator[Browser]:
     sandbox = [] if os.name != "posix" or os.geteuid() else ["--no-sandbox"]
     with sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu", MARK, *sandbox])
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu", *sandbox])
         yield browser
         browser.close()
 
@@ -107,8 +93,6 @@ Export = Callable[..., Page]
 def export(browser: Browser, server: Server, runtime: Path, tmp_path: Path) -> Iterator[Export]:
     """Write a page of a style and open it; at the end nothing was wrong in the console and nobody else was asked."""
     contexts, wrong = [], []
-    watch = threading.Timer(HUNG_S, kill_browser)
-    watch.start()
 
     def opened(style: str | Path, size: str = "desktop", engine: str | None = None, **options: Any) -> Page:
         folder = server.folder / tmp_path.name
@@ -118,7 +102,6 @@ def export(browser: Browser, server: Server, runtime: Path, tmp_path: Path) -> I
         context = browser.new_context(**shape, **{"locale": "en-GB", "color_scheme": "dark", **options})
         contexts.append(context)
         context.set_default_timeout(60_000)
-        context.add_init_script(KEEP_BLOBS)
         page = context.new_page()
         page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -129,7 +112,6 @@ def export(browser: Browser, server: Server, runtime: Path, tmp_path: Path) -> I
         return page
 
     yield opened
-    watch.cancel()
     for context in contexts:
         context.close()
     assert wrong == []
@@ -157,7 +139,7 @@ def saved(page: Page, tmp_path: Path, name: str) -> Path:
         page.get_by_role("button", name="Save as PNG").click()
     assert waiting.value.suggested_filename == name
     path = tmp_path / name
-    path.write_bytes(fetched(page, waiting.value.url))
+    waiting.value.save_as(path)
     return path
 
 

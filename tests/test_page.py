@@ -1,15 +1,10 @@
 """The page in a real browser: every function with real files, at the size of a desktop and of a phone."""
 
-import base64
-import faulthandler
 import io
 import os
 import re
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Playwright, Response, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Response, expect, sync_playwright
 
 from clipmaker import blocks, packets, stamps, write_clip
 from impasto import read_image, stylize, write_image
@@ -33,21 +28,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PICTURES = os.environ.get("IMPASTO_SCREENSHOTS")
 """Folder for the pictures of docs/web.md; they are not kept unless it is given."""
-MARK = f"--opened-by={os.getpid()}"
-"""A switch that Chromium does not know, by which its process is found."""
-HUNG_S = 200.0
-"""Within which every test ends: playwright's waiting for a download or for a page to close has no end of its own."""
-KEEP_BLOBS = """
-  window.blobs = new Map();
-  const create = URL.createObjectURL;
-  URL.createObjectURL = (blob) => { const url = create(blob); window.blobs.set(url, blob); return url; };
-"""
-"""Keeps what blob: addresses stand for, which the page's own policy would not let a test fetch."""
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, as of Debian's package chromium"),
-    pytest.mark.flaky(reruns=1, only_rerun="has been closed"),  # once more where the browser hung and was killed
-]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, as of Debian's package chromium")
 
 
 @pytest.fixture(scope="module")
@@ -59,40 +41,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browsers() -> Iterator[list[Browser]]:
-    """The browser that is open, if one is."""
-    opened: list[Browser] = []
-    yield opened
-    for one in opened:
-        one.close()
-
-
-@pytest.fixture
-def browser(playwright: Playwright, browsers: list[Browser]) -> Iterator[Browser]:
-    """The browser, opened anew where it was closed; one that does not answer is killed, so that the test fails."""
-    if not (browsers and browsers[0].is_connected()):
-        flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--disable-gpu", MARK]
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--disable-gpu"]
         sandbox = [] if os.name != "posix" or os.geteuid() else ["--no-sandbox"]
-        browsers[:] = [playwright.chromium.launch(executable_path=CHROMIUM, args=[*flags, *sandbox])]
-    watch = threading.Timer(HUNG_S, kill_browser)
-    watch.start()
-    yield browsers[0]
-    watch.cancel()
-
-
-def kill_browser() -> None:
-    """Say where this process waits, and kill its browser: what waits for it raises then."""
-    faulthandler.dump_traceback()
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            if MARK.encode() in entry.read_bytes().split(b"\0"):
-                os.kill(int(entry.parent.name), signal.SIGKILL)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*flags, *sandbox])
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -132,17 +87,10 @@ def open_page(request: pytest.FixtureRequest, browser: Browser, server: Server) 
             viewport={"width": width, "height": height},
             is_mobile=is_phone,
             has_touch=is_phone,
-            **{
-                "color_scheme": "dark",
-                "accept_downloads": False,
-                "locale": "en-GB",
-                "reduced_motion": "reduce",
-                **options,
-            },
+            **{"color_scheme": "dark", "locale": "en-GB", "reduced_motion": "reduce", **options},
         )
         contexts.append(context)
         context.set_default_timeout(60_000)
-        context.add_init_script(KEEP_BLOBS)
         page = context.new_page()
         page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -207,18 +155,8 @@ def download(page: Page, kind: str, folder: Path) -> Path:
     with page.expect_download() as waiting:
         page.locator("#download").click()
     path = folder / waiting.value.suggested_filename
-    path.write_bytes(fetched(page, waiting.value.url))
+    waiting.value.save_as(path)
     return path
-
-
-def fetched(page: Page, url: str) -> bytes:
-    """What a download brings, read in the page: playwright may wait for ever for the browser's own file."""
-    code = """async (url) => {
-      const blob = window.blobs.get(url) ?? await (await fetch(url)).blob();
-      const reader = new FileReader();
-      return await new Promise((done) => { reader.onload = () => done(reader.result); reader.readAsDataURL(blob); });
-    }"""
-    return base64.b64decode(page.evaluate(code, url).partition(",")[2])
 
 
 def shown(page: Page) -> Pixels:
@@ -676,7 +614,7 @@ def test_a_video_is_painted_watched_and_saved(page: Page, clip: Path, tmp_path: 
     with page.expect_download() as waiting:
         job.get_by_role("link", name="Save the video").click()
     assert waiting.value.suggested_filename == "painting.mp4"
-    (tmp_path / "painting.mp4").write_bytes(fetched(page, waiting.value.url))
+    waiting.value.save_as(tmp_path / "painting.mp4")
     assert stamps(tmp_path / "painting.mp4") == stamps(clip)
     assert len(packets(tmp_path / "painting.mp4", "audio")) > 40
     job.get_by_role("button", name="Remove").click()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import av
@@ -203,12 +205,43 @@ def add_stream(container: OutputContainer, target: Target) -> VideoStream:
             context.color_primaries, context.color_trc = target.colors.primaries, target.colors.transfer
         if target.codec == "h265" and container.format.name in ("mp4", "mov"):
             context.codec_tag = APPLE_TAG
-        context.open()
+        with ordinary_priority():
+            context.open()
     except (FFmpegError, ValueError) as error:
         raise VideoError(
             f"{target.codec} cannot be written at {target.width} x {target.height} here ({error}); try another --codec"
         ) from error
     return stream
+
+
+@contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Leave threads no more urgent than they were.
+
+    SVT-AV1, where root runs it, makes its threads and the calling one real-time ones of the highest priority: before
+    them, and before all that this process starts later, nothing else on the machine would run.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    before = _urgent_threads()
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in _urgent_threads() - before:
+            with suppress(ProcessLookupError):  # it has ended
+                os.sched_setscheduler(thread, policy, priority)
+
+
+def _urgent_threads() -> set[int]:
+    """Real-time ones of this process."""
+    found = set()
+    for entry in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):
+            if os.sched_getscheduler(int(entry.name)) == os.SCHED_FIFO:
+                found.add(int(entry.name))
+    return found
 
 
 def keep_metadata(container: OutputContainer, metadata: dict[str, str]) -> None:

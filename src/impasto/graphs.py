@@ -43,7 +43,7 @@ AT_A_PLACE: Final = frozenset(
 # fmt: on
 """Operations whose values at a place are made of those at the same place, or of all places."""
 IN_PLACE: Final = AT_A_PLACE - {"Concat", "MatMul", "Transpose"}
-"""Those that need no memory of their own: an engine writes over the input, or fuses them with what is before."""
+"""Those that need no memory of their own: an engine writes over an input that nothing else needs, or fuses them."""
 
 
 def opset() -> ModuleType:
@@ -357,7 +357,7 @@ def painting(
     return model
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
     """What a network needs of a tile and of memory."""
 
@@ -366,10 +366,11 @@ class Needs:
     stride: int
     """Pixels of which tiles begin at a multiple, so that all maps have pixels where the whole picture's have."""
     values: float
-    """Values a pixel that are held at once, at most."""
+    """Values a pixel that are held at once, at most, when it is painted."""
+    measured: float
+    """The same, when statistics are measured."""
     statistics: tuple[tuple[int, int | None], ...]
     """Round and mean of each that it takes of the whole picture, see `Statistic`."""
-
     aligned: bool
     """Whether those are of maps of which each place is that of a pixel of the picture, or of a block of them."""
 
@@ -384,14 +385,17 @@ def needs_of(data: bytes, source: str) -> Needs:
     model = load_model(data, source).model
     split_norms(model)
     found = taken(model, source)
-    whole = {name_of(statistic.value) for statistic in found}
-    reach, stride = reach_of(model, whole, source)
-    fixed = load_model(data, source).model
-    side = 2 * SIDE * max(1, math.ceil(reach / SIDE))
-    fixed.reshape({port: [1, 3, side, side] for port in fixed.inputs if "image" in port.get_names()})
     order = tuple((each.round, each.mean) for each in found)
     aligned = all(8 * SIDE % length == 0 for size in sizes_of(model, found) for length in size)
-    return Needs(reach, stride, most_held(fixed) / side**2, order, aligned)
+    outputs = [each.value for each in found]
+    reach, stride = reach_of(model, {name_of(value) for value in outputs}, source)
+    side = 2 * SIDE * max(1, math.ceil(reach / SIDE))
+    measuring = openvino().Model([opset().result(value) for value in outputs], model.get_parameters(), "measuring")
+    painting = load_model(data, source).model
+    for graph in (painting, measuring):
+        graph.reshape({port: [1, 3, side, side] for port in graph.inputs if "image" in port.get_names()})
+    held = [most_held(graph) / side**2 for graph in (painting, measuring)]
+    return Needs(margin=reach, stride=stride, values=held[0], measured=held[1], statistics=order, aligned=aligned)
 
 
 def reach_of(model: Any, whole: set[str], source: str) -> tuple[int, int]:
@@ -490,23 +494,24 @@ MOVES: Final[Mapping[str, Callable[[Any], Reach]]] = {
 def most_held(model: Any) -> float:
     """Values that are held at once, at most, of a graph of fixed shapes that is computed in its order."""
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() not in ("Constant", "Result")]
+    names = [node.get_friendly_name() for node in nodes]
+    taken = [[value.get_node().get_friendly_name() for value in node.input_values()] for node in nodes]
+    needed = {name: place for place, inputs in enumerate(taken) for name in inputs}
     own: dict[str, str] = {}
     last: dict[str, int] = {}
     sizes: dict[str, float] = {}
-    for place, node in enumerate(nodes):
-        name = node.get_friendly_name()
-        inputs = [
-            own[v.get_node().get_friendly_name()]
-            for v in node.input_values()
-            if v.get_node().get_friendly_name() in own
-        ]
+    copies = [0.0] * len(nodes)
+    for place, (node, name) in enumerate(zip(nodes, names, strict=True)):
+        inputs = [used for used in taken[place] if used in own]
         for used in inputs:
-            last[used] = place
-        size = float(np.prod([*node.output(0).get_shape()]))
-        shared = [used for used in inputs if sizes[used] == size and used != "image"]
-        own[name] = shared[0] if shared and node.get_type_name() in IN_PLACE else name
+            last[own[used]] = place
+        kind, size = node.get_type_name(), float(np.prod([*node.output(0).get_shape()]))
+        free = [own[x] for x in inputs if sizes[own[x]] == size and needed[x] == place and own[x] != "image"]
+        own[name] = free[0] if free and kind in IN_PLACE else name
         sizes.setdefault(own[name], size)
         last[own[name]] = max(place, last.get(own[name], 0))
-    ends = sorted(last, key=lambda name: last[name])
-    begins = {own[node.get_friendly_name()]: place for place, node in reversed([*enumerate(nodes)])}
-    return max(sum(sizes[n] for n in ends if begins[n] <= place <= last[n]) for place in range(len(nodes)))
+        if kind == "MatMul":  # computed of maps put in another order, and in float32
+            copies[place] = size + sum(sizes[own[used]] for used in inputs)
+    begins = {own[name]: place for place, name in reversed([*enumerate(names)])}
+    held = [sum(sizes[n] for n in last if begins[n] <= place <= last[n]) for place in range(len(nodes))]
+    return max(map(sum, zip(held, copies, strict=True)))

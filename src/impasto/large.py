@@ -197,7 +197,7 @@ def held(needs: graphs.Needs, runtime: Runtime) -> float:
 
 def measuring_bytes(needs: graphs.Needs) -> float:
     """Bytes a pixel of what is measured, about: as of float32, whatever the arithmetic."""
-    return 4 * SLACK["measuring"] * needs.values
+    return 4 * SLACK["measuring"] * needs.measured
 
 
 def margin_of(needs: graphs.Needs, photo: Size, canvas: Size) -> int:
