@@ -35,6 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: Noise) -> Non
     write_image("photos/small.png", noise(60, 50, seed=1))
     monkeypatch.setattr(large, "COMPILED", 0.0)
     monkeypatch.setattr(large, "SAMPLE", (50_000, 100_000))
+    monkeypatch.setattr(large, "ROUGH", 50_000)
     monkeypatch.setattr(painters, "ITSELF", ITSELF)
 
 
