@@ -159,6 +159,22 @@ def test_a_painting_is_as_the_photo_is(tmp_path: Path, monkeypatch: pytest.Monke
     assert (memory_bytes(photo), memory_bytes(scene(4, 4)), memory_bytes(deep(4, 4))) == (0, 1, 2)
 
 
+def test_what_is_in_memory_is_not_let_go(tmp_path: Path) -> None:
+    """Of an array that is copied on writing the copies are nowhere else."""
+    scene(20, 30).tofile(tmp_path / "a.raw")
+    array = np.memmap(tmp_path / "a.raw", np.uint8, "c", shape=(20, 30, 3))
+    array[:] = 7
+    release(array)
+    assert (array == 7).all()
+    mapped = np.memmap(tmp_path / "a.raw", np.uint8, "r", shape=(20, 30, 3))
+    assert (is_mapped(mapped), is_mapped(mapped[2:]), is_mapped(mapped.copy()), is_mapped(array)) == (
+        True,
+        True,
+        False,
+        False,
+    )
+
+
 def test_without_room_for_the_painting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(tmp_path / "a.tif", scene(20, 30))
     photo = read_mapped(tmp_path / "a.tif").pixels

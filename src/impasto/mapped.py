@@ -101,8 +101,9 @@ def layout(image: TiffImageFile) -> tuple[np.dtype[Any], int]:
 
 
 def is_mapped(pixels: npt.NDArray[Any]) -> bool:
-    """Whether an array is in a file."""
-    return isinstance(pixels, np.memmap)
+    """Whether an array is in a file, with its changes: a copy of one is not, nor is one that is copied on writing."""
+    held = isinstance(pixels, np.memmap) and pixels._mmap is not None  # type: ignore[attr-defined]  # noqa: SLF001
+    return held and pixels.mode != "c"  # type: ignore[attr-defined]
 
 
 def memory_bytes(pixels: npt.NDArray[Any]) -> int:
@@ -138,6 +139,5 @@ def empty_like(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def release(*arrays: npt.NDArray[Any]) -> None:
     """Give the memory back in which the system keeps parts of arrays that are in files."""
     for array in arrays:
-        held = getattr(array, "_mmap", None)
-        if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            held.madvise(mmap.MADV_DONTNEED)
+        if is_mapped(array) and hasattr(mmap, "MADV_DONTNEED"):
+            array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # noqa: SLF001
