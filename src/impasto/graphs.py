@@ -348,8 +348,8 @@ def painting(
     if rounded:
         graph.add_parameters([one])
     split_norms(graph, one)
-    for output, value in zip(statistics_in(graph, source), statistics, strict=True):
-        output.replace(ops.constant(value.reshape([*output.get_shape()])).output(0))
+    for found, value in zip(taken(graph, source), statistics, strict=True):
+        found.value.replace(ops.constant(value.reshape([*found.value.get_shape()])).output(0))
     for port in [port for port in graph.inputs if "style" in port.get_names()]:
         port.replace(ops.constant(rows[0]).output(0))
         graph.remove_parameter(port.get_node())
