@@ -9,6 +9,7 @@ training saw are used: every sixth.
 
 import argparse
 import json
+import math
 import time
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from impasto.config import OptimizeConfig
 from impasto.engines import Frozen
 from impasto.export import load_network
-from impasto.images import fit, read_image, to_network, write_image
+from impasto.images import fit, read_image, resize, to_network, write_image
 from impasto.networks.engines import DEEPEST, AdaINNet, HourglassNet, WCTNet, layer
 from impasto.optimize import optimize
 from impasto.paintings import available, engine_file, measure
@@ -166,8 +167,11 @@ def by_engine(photo: Path, painting: Path, engine: str, strength: float) -> Pixe
 
 def by_optimisation(photo: Path, painting: Path, style_weight: float) -> Pixels:
     """A photo painted by so many steps of L-BFGS at its own size."""
-    side = max(read_image(photo).shape[:2])
+    side, seen = max(read_image(photo).shape[:2]), read_image(painting)
     with TemporaryDirectory() as folder:
+        if (scale := side / max(seen.shape[:2])) > 1:  # one that is smaller would need steps at its own size before
+            painting = Path(folder) / "painting.png"
+            write_image(painting, resize(seen, (math.ceil(scale * seen.shape[0]), math.ceil(scale * seen.shape[1]))))
         config = OptimizeConfig(
             photo,
             (str(painting),),
