@@ -1,9 +1,11 @@
-"""Pictures of any size: ``python benchmarks/scale.py tiles poster [--photo PHOTO]``.
+"""Pictures of any size: ``python benchmarks/scale.py tiles poster vast [--photo PHOTO]``.
 
-``tiles``: a photo of 24 megapixels painted by tiles, against the same painted whole, in three styles: how near it is,
-and whether neighbours differ more across the tiles' borders than elsewhere. ``poster``: the whole command on 100
-megapixels in 1 GB: peak memory, seconds a megapixel against those of 1080p. The photo, of any size, is enlarged, with
-grain of its own at full size, so that there is detail at all scales. Nothing else should run on the machine.
+``tiles``: a photo of 24 megapixels painted by tiles, against the same painted whole, in three styles, and by every
+engine after a ``--painting``: how near it is, and whether neighbours differ more across the tiles' borders than
+elsewhere. ``poster``: the whole command on 100 megapixels in 1 GB: peak memory, seconds a megapixel against those of
+1080p. ``vast``: the whole command on a TIFF of 600 megapixels, which are more bytes than the memory allowed. The photo,
+of any size, is enlarged, with grain of its own at full size, so that there is detail at all scales. Nothing else should
+run on the machine.
 """
 
 import argparse
@@ -20,14 +22,17 @@ from PIL import Image
 
 from impasto.images import Pixels, read_image, write_image
 from impasto.large import Limit, Tiler, make_plan
+from impasto.paintings import available
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import load_style
 from impasto.stylize import asked, stylize
 
 STYLES = ("candy", "mosaic", "udnie")
-LARGE, POSTER, HD = (4000, 6000), (8400, 12000), (1080, 1920)
+LARGE, POSTER, VAST, HD = (4000, 6000), (8400, 12000), (20_000, 30_000), (1080, 1920)
 MEMORY = 1.0
 """Gigabytes allowed, of the large photo and the poster."""
+ITSELF = 2e8
+"""Bytes of a command before it paints; this process has other pictures and networks beside."""
 GRAIN = 4.0
 """Deviation of the grain, in levels of 255."""
 WHOLE = 1 << 20
@@ -56,11 +61,13 @@ def tiles(args: argparse.Namespace, _: Path) -> dict[str, Any]:
     """24 megapixels by tiles against the same painted whole."""
     photo = enlarged(args.photo, LARGE, args.share)
     result: dict[str, Any] = {"size": [photo.shape[1], photo.shape[0]]}
-    for name in STYLES:
-        style = load_style(name)
+    styles = {name: load_style(name) for name in STYLES}
+    if args.painting:
+        styles |= {engine: load_style(args.painting, engine=engine) for engine in available()}
+    for name, style in styles.items():
         runtime = style.runtime()
         canvas, *rows = asked(style, style.strength, None, photo.shape[:2])
-        limit = Limit(memory=args.memory * 1e9)
+        limit = Limit(memory=args.memory * 1e9, taken=ITSELF)
         plan = make_plan(photo.shape[:2], canvas, style, runtime, limit)
         assert isinstance(runtime, OpenVINORuntime)
         start = time.perf_counter()
@@ -75,6 +82,7 @@ def tiles(args: argparse.Namespace, _: Path) -> dict[str, Any]:
             "tiles": plan.tiles,
             "tile": plan.side,
             "sample_megapixels": round(plan.sample / 1e6, 1),
+            "rounds_over_all": plan.rounds,
             "db_to_whole": round(psnr(tiled, whole), 2),
             "step_across_borders": round(steps(tiled, borders), 3),
             "the_same_of_the_whole": round(steps(whole, borders), 3),
@@ -127,6 +135,26 @@ def poster(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         }
     result["times_1080p"] = round(result["poster"]["seconds_a_megapixel"] / result["1080p"]["seconds_a_megapixel"], 2)
     return result
+
+
+def vast(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """600 megapixels by the whole command, from TIFF to TIFF."""
+    tool = shutil.which("impasto", path=str(Path(sys.executable).parent)) or "impasto"
+    photo, painting = folder / "vast.tif", folder / "vast-out.tif"
+    pixels = enlarged(args.photo, VAST, args.share)
+    write_image(photo, pixels)
+    megapixels = pixels.size / 3e6
+    del pixels
+    command = [tool, "stylize", str(photo), "-o", str(painting), "--style", STYLES[0], "--memory", f"{args.memory:g}GB"]
+    seconds, peak = run(command)
+    return {
+        "megapixels": round(megapixels, 1),
+        "photo_gb": round(photo.stat().st_size / 1e9, 2),
+        "painting_gb": round(painting.stat().st_size / 1e9, 2),
+        "seconds": round(seconds, 1),
+        "seconds_a_megapixel": round(seconds / megapixels, 4),
+        "peak_gb": peak,
+    }
 
 
 def run(command: list[str]) -> tuple[float, float]:

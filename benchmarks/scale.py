@@ -2,9 +2,9 @@
 
 ``batch``: photos of 1 megapixel from folder to folder, against one after another on one processor; killed twice on the
 way and run again, every painting once and the same. ``ray``: the same folder on Ray, begun for it on this machine,
-against this program's own processes. ``tiles`` and ``poster``: pictures of any size (see large.py). ``shares``: photos
-of 16 megapixels and of 1, in little memory. ``odd``: a folder of odd files (see odd.py). Nothing else should run on the
-machine.
+against this program's own processes. ``tiles``, ``poster``, ``vast``: pictures of any size (see large.py). ``shares``:
+photos of 16 megapixels and of 1, in little memory. ``odd``: a folder of odd files (see odd.py). Nothing else should
+run on the machine.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from impasto.manifest import NAME
 from impasto.recipes import read_recipe
 from impasto.runtimes import processors, share_processors
 from impasto.styles import Style, find_style, read_style
-from large import MEMORY, poster, tiles
+from large import MEMORY, poster, tiles, vast
 from odd import Peaks, odd
 from speed import machine, ran
 
@@ -50,9 +50,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="photos")
     parser.add_argument("--side", type=int, default=1000, help="of a photo, in pixels")
     parser.add_argument("--workers", type=int, default=processors(), help="pictures at a time")
-    parser.add_argument("--photo", type=Path, default=EXAMPLES / "raccoon.jpg", help="of tiles and poster: is enlarged")
+    parser.add_argument(
+        "--photo", type=Path, default=EXAMPLES / "raccoon.jpg", help="of tiles, poster and vast: is enlarged"
+    )
+    parser.add_argument("--painting", type=Path, help="of tiles: engines that paint after it are measured too")
     parser.add_argument("--share", type=float, default=1.0, help="of the sides of large pictures, to try quickly")
-    parser.add_argument("--memory", type=float, default=MEMORY, help="gigabytes that tiles, poster and shares may use")
+    parser.add_argument(
+        "--memory", type=float, default=MEMORY, help="gigabytes that tiles, poster, vast and shares may use"
+    )
     parser.add_argument("--odd", type=int, default=3000, help="odd files")
     parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
     args = parser.parse_args()
@@ -205,7 +210,15 @@ def shares(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
-MEASUREMENTS = {"batch": batch, "ray": ray, "tiles": tiles, "poster": poster, "shares": shares, "odd": odd}
+MEASUREMENTS = {
+    "batch": batch,
+    "ray": ray,
+    "tiles": tiles,
+    "poster": poster,
+    "vast": vast,
+    "shares": shares,
+    "odd": odd,
+}
 
 if __name__ == "__main__":
     main()

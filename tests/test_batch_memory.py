@@ -37,6 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: Noise) -> Non
     monkeypatch.setattr(large, "COMPILED", 0.0)
     monkeypatch.setattr(large, "SAMPLE", (50_000, 100_000))
     monkeypatch.setattr("impasto.work.ITSELF", ITSELF)
+    monkeypatch.setattr(large, "ROUGH", 50_000)
 
 
 @pytest.fixture

@@ -126,6 +126,7 @@ def test_free_memory_decides(palette: Path, noise: Noise, monkeypatch: pytest.Mo
     monkeypatch.setattr(large, "ALWAYS_WHOLE", 1000)
     monkeypatch.setattr(large, "COMPILED", 0.0)
     monkeypatch.setattr(large, "SAMPLE", (50_000, 100_000))
+    monkeypatch.setattr(large, "ROUGH", 50_000)
     monkeypatch.setattr(large, "free_memory", lambda: 4 * 0.014e9)
     how = ("--style", f"{palette}:one", "--precision", "float32")  # bfloat16 takes half of it
     assert call("stylize", "photo.png", *how, "-o", "a.png") == 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from impasto import StyleError, choices, engines, protobuf
+from impasto import StyleError, choices, engines, graphs, large, protobuf
 from impasto.export import load_network
 from impasto.images import to_network
 from impasto.large import Limit, make_plan
@@ -148,6 +148,46 @@ def test_tiles_are_the_whole(folder: Path, statistics: Statistics, name: str) ->
     assert whole.std() > 5
     assert distance(whole, tiled) <= 2
     assert decibels(whole, tiled) > 65
+
+
+@pytest.mark.parametrize("name", [*KINDS])
+def test_larger_photos_are_measured_by_tiles(
+    folder: Path, statistics: Statistics, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Means, variances and covariances of all of the photo, from crops of which some differ from it."""
+    style, photo = style_of(folder, name, statistics), scene(460, 520)
+    whole = stylize(photo, style, tile=WHOLE, precision="float32")
+    monkeypatch.setattr(large, "ROUGH", 200_000)
+    plan = make_plan((460, 520), (460, 520), style, style.runtime("cpu", "float32"), Limit(tile=300))
+    assert plan.rounds == (2 if name == "wct" else 1)
+    assert plan.tiles >= 4
+    tiled = stylize(photo, style, tile=300, precision="float32")
+    assert distance(whole, tiled) <= 2
+    assert decibels(whole, tiled) > 60
+    monkeypatch.setattr(large, "ROUNDS", 0)
+    monkeypatch.setattr(large, "SAMPLE", (200_000, 200_000))
+    sampled = decibels(whole, stylize(photo, style, tile=300, precision="float32"))
+    assert 25 < sampled <= (decibels(whole, tiled) if name == "wct" else 55)
+
+
+@pytest.mark.parametrize("name", [*KINDS])
+def test_what_does_not_count_is_in_no_statistic(folder: Path, statistics: Statistics, name: str) -> None:
+    """Of several crops together: neither in means nor in the products that covariances are made of."""
+    style, rows = style_of(folder, name, statistics), np.array([0.2, 0.4, 0.4, 0.0], np.float32)
+    model = graphs.measuring(style.data, style.source)
+    assert model is not None
+    network = OpenVINORuntime(model, precision="float32")
+    crops = np.concatenate([to_network(scene(160, 160, seed)) for seed in range(3)])
+    counts = np.zeros((3, 1, 160, 160), np.float32)
+    counts[:2, :, 48:112, 48:112] = np.array([1, 3], np.float32)[:, None, None, None]
+    found = [value.copy() for value in network.infer(crops, rows, counts)]
+    other = crops.copy()
+    other[2], other[:2, :, :4], other[:2, :, -4:] = 0.5, 0.0, 1.0  # nobody in the middle sees as far as to the border
+    moved = np.concatenate([other[[1, 0]], crops[[1]]])
+    again = network.infer(moved, rows, np.concatenate([counts[[0, 0]] * 2, counts[[0]] * 4]))
+    assert max(value.shape[-1] for value in found) >= 40
+    for before, after in zip(found, again, strict=True):
+        np.testing.assert_allclose(after, before, rtol=0, atol=1e-4 * np.abs(before).max())
 
 
 def test_shares_of_photo_and_rows_come_to_what_is_asked() -> None:

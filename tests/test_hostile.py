@@ -36,7 +36,7 @@ from conftest import colors_model, invert_model, invert_spec, loss_network, pict
 from impasto import cli, upscale
 from impasto.config import TrainConfig, TransformerArgs
 from impasto.convert import load_checkpoint
-from impasto.errors import ImageError, ImpastoError, StyleError
+from impasto.errors import ImageError, ImpastoError, StyleError, TrainingError
 from impasto.files import TEMPORARY
 from impasto.images import Picture, read_mask, read_picture, write_image
 from impasto.networks.transformer import TransformerNet
@@ -272,23 +272,31 @@ def test_a_damaged_upscaler_enlarges_or_is_an_error(data: bytes) -> None:
         assert large.shape == (5 * upscaler.scale, 7 * upscaler.scale, 3)
 
 
-@pytest.mark.parametrize("node", ["half", "double", "two", "none"])
-def test_a_network_that_gives_no_picture_of_that_size_is_a_style_error(node: str) -> None:
+@pytest.mark.parametrize("tile", [None, 128])
+@pytest.mark.parametrize("node", ["half", "double", "two", "none", "rows"])
+def test_a_network_that_gives_no_picture_of_that_size_is_a_style_error(node: str, tile: int | None) -> None:
     resized = helper.make_node("Resize", ["image", "", "scales"], ["stylized"], mode="nearest")
     nodes = {"two": helper.make_node("Concat", ["image", "image"], ["stylized"], axis=0)}
     nodes["none"] = helper.make_node("Slice", ["image", "zero", "zero", "rows"], ["stylized"])
+    nodes["rows"] = helper.make_node("Slice", ["image", "zero", "ten", "rows"], ["stylized"])
     scale = {"half": 0.5, "double": 2.0}.get(node, 1.0)
     shapes = {"image": (1, 3, "h", "w"), "stylized": (None, 3, "H", "W")}
     ports = [helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items()]
-    constants = [helper.make_tensor(k, TensorProto.INT64, [1], [v]) for k, v in (("zero", 0), ("rows", 2))]
+    constants = [helper.make_tensor(k, TensorProto.INT64, [1], [v]) for k, v in (("zero", 0), ("ten", 10), ("rows", 2))]
     constants.append(helper.make_tensor("scales", TensorProto.FLOAT, [4], [1.0, 1.0, scale, scale]))
     graph = helper.make_graph([nodes.get(node, resized)], "odd", ports[:1], ports[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     helper.set_model_props(model, {KEY: invert_spec().to_json()})
     data = model.SerializeToString()
     style = Style(parse_style(data, "odd.onnx"), data, "odd.onnx").choose({"invert": 1.0})
-    with pytest.raises(StyleError, match=r"style invert: its network gives \(.*\) for \(1, 3, 16, 20\)"):
-        stylize(np.full((16, 19, 3), 99, np.uint8), style)
+    told = r"^style invert: its network gives \(.*\) for \(1, 3, 16, 20\); a painting has the size of the photo$"
+    height, width = 16, 19
+    if tile:
+        resized_by_tiles = r"^odd.onnx: cannot be painted by tiles, for what Interpolate does"
+        told = resized_by_tiles if scale != 1 else told.replace("16, 20", r"\d+, \d+")
+        height, width = 200, 300
+    with pytest.raises(StyleError, match=told):
+        stylize(np.full((height, width, 3), 99, np.uint8), style, tile=tile)
 
 
 def test_an_upscaler_of_another_scale_than_it_says_is_a_style_error() -> None:
@@ -554,6 +562,7 @@ def test_corrupt_photos_are_told_of_once_and_the_training_goes_on(
     world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "export_style", lambda *_: None)
+    monkeypatch.setattr("impasto.photos.BAD_COUNT", 0)  # their share counts, as in a large folder
     photos = tmp_path / "photos"
     for i in range(40):
         picture(photos / f"{i:02}.png", 48, 64, i)
@@ -566,3 +575,37 @@ def test_corrupt_photos_are_told_of_once_and_the_training_goes_on(
     assert steps == [*range(1, 46)]
     told = [message for message in caplog.messages if message.startswith("skipped")]
     assert sorted(re.findall(r"skipped (\S+):", "\n".join(told))) == [str(path) for path in broken]
+    assert caplog.messages[-1] == "2 of 36 photos were skipped, since they cannot be read"
+
+
+def test_too_many_corrupt_photos_end_in_one_line_and_the_training_goes_on_once_they_are_mended(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported: list[str] = []
+    monkeypatch.setattr(module, "export_style", lambda *_: exported.append("written"))
+    monkeypatch.setattr("impasto.photos.BAD_COUNT", 2)
+    photos = tmp_path / "photos"
+    for i in range(20):
+        picture(photos / f"{i:02}.png", 48, 64, i)
+    whole = {path: path.read_bytes() for path in sorted(photos.iterdir())[::5]}
+    asked = config(world, tmp_path / "a.onnx", photos=photos, steps=24, batch_size=(2,), checkpoint_interval=1)
+    steps: list[int] = []
+
+    def train_until_told() -> None:
+        for step in train(asked):
+            steps.append(step.step)
+            if len(steps) == 2:  # some were decoded ahead, others were not
+                for path, data in whole.items():
+                    path.write_bytes(data[: len(data) // 2])
+
+    with pytest.raises(TrainingError, match=r"^3 of 20 photos cannot be read, the last \S+: .*goes on$") as caught:
+        train_until_told()
+    assert "\n" not in str(caught.value)
+    assert 2 <= len(steps) < 24
+    assert torch.load(asked.folder / "checkpoint.pt", weights_only=True)["step"] == steps[-1]
+    assert sorted(path.name for path in asked.folder.iterdir()) == ["checkpoint.pt", "log.jsonl"]
+    assert not exported
+    for path, data in whole.items():
+        path.write_bytes(data)
+    assert [step.step for step in train(asked)] == [*range(steps[-1] + 1, 25)]
+    assert exported == ["written"]

@@ -419,7 +419,7 @@ def test_exif_too_long_for_a_jpeg_is_dropped() -> None:
     [((72, 72), 72.0), ((0, 0), None), ((300, 72), None), ((float("nan"),) * 2, None), ("wrong", None), (None, None)],
 )
 def test_density(claim: object, expected: float | None) -> None:
-    assert images._to_dpi(claim) == expected
+    assert images.to_dpi(claim) == expected
 
 
 # ------------------------------------------------------------------------------------------------------------- colour

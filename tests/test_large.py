@@ -201,6 +201,7 @@ def test_a_sample_stands_for_the_whole(palette: Path, monkeypatch: pytest.Monkey
     photo, name = scene(1200, 1500), f"{palette}:one"
     whole = stylize(photo, name, tile=WHOLE, precision="float32")
     monkeypatch.setattr(large, "SAMPLE", (450_000, 450_000))
+    monkeypatch.setattr(large, "ROUNDS", 0)
     sampled = stylize(photo, name, tile=512, precision="float32")
     assert decibels(whole, sampled) > 33
     assert distance(whole, sampled) > 1  # it is one
@@ -211,6 +212,7 @@ def test_tiles_of_a_sample_leave_no_seam(tiny: Path, monkeypatch: pytest.MonkeyP
     """Where tiles meet, neighbours differ as everywhere."""
     photo = scene(700, 900)
     monkeypatch.setattr(large, "SAMPLE", (250_000, 250_000))
+    monkeypatch.setattr(large, "ROUNDS", 0)
     painted = stylize(photo, tiny, tile=256, precision="float32").astype(float)
     style = load_style(tiny)
     plan = make_plan((700, 900), (700, 900), style, style.runtime("cpu", "float32"), Limit(tile=256))
@@ -219,6 +221,31 @@ def test_tiles_of_a_sample_leave_no_seam(tiny: Path, monkeypatch: pytest.MonkeyP
     steps = np.abs(np.diff(painted, axis=1)).mean((0, 2))
     assert len(edges) >= 3
     assert steps[[edge - 1 for edge in edges]].mean() < 1.05 * steps.mean()
+
+
+def test_of_few_rounds_all_of_the_picture_is_measured(palette: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a sample that is not the whole, by tiles."""
+    style, photo = load_style(f"{palette}:one"), scene(401, 503)
+    whole = stylize(photo, style, tile=WHOLE, precision="float32")
+    rounds = needs_of(palette.read_bytes(), str(palette)).rounds
+    assert rounds > 2
+    monkeypatch.setattr(large, "ROUGH", 190_000)
+    monkeypatch.setattr(large, "ROUNDS", rounds)
+    plan = plan_of(style, (401, 503), tile=256)
+    assert (plan.rounds, plan.sample) == (rounds, 190_000)
+    assert plan.tiles >= 4
+    assert distance(whole, stylize(photo, style, tile=256, precision="float32")) <= 1
+    monkeypatch.setattr(large, "SAMPLE", (190_000, 190_000))
+    monkeypatch.setattr(large, "ROUNDS", rounds - 1)
+    assert plan_of(style, (401, 503), tile=256).rounds == 0
+    assert distance(whole, stylize(photo, style, tile=256, precision="float32")) > 1
+
+
+def test_maps_that_are_larger_than_the_picture_are_sampled(valid: Path, batch_norm: Path) -> None:
+    """What a network sees beyond the picture no tile's core has."""
+    assert not needs_of(valid.read_bytes(), str(valid)).aligned
+    assert needs_of(valid.read_bytes(), str(valid)).rounds == 0
+    assert needs_of(batch_norm.read_bytes(), str(batch_norm)).rounds == 0
 
 
 # ------------------------------------------------------------------------------------------------------------- plans

@@ -234,13 +234,26 @@ def test_training_stops_when_too_many_are_broken(tmp_path: Path) -> None:
         crops.batch(0, 0, 61, 32)
 
 
-def test_one_percent_of_many_may_be_broken(tmp_path: Path) -> None:
+def test_a_tenth_of_many_may_be_broken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bad = Photo(tmp_path / "missing.png")
-    crops = Crops([bad] * 10_000, 0)
-    for index in range(100):
+    crops = Crops([bad] * 2_000, 0)
+    for index in range(200):
         crops.reject(index, OSError("gone"))
-    with pytest.raises(TrainingError, match="101 of 10000 photos cannot be read"):
-        crops.reject(100, OSError("gone"))
+        crops.reject(index, OSError("gone"))
+    with pytest.raises(
+        TrainingError, match=r"^201 of 2000 photos cannot be read, .*; mend or remove them, and the same"
+    ):
+        crops.reject(200, OSError("gone"))
+    assert len(caplog.messages) == 201
+
+
+def test_how_many_were_skipped_is_told_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for broken in ((), (1, 4)):
+        caplog.clear()
+        with Prefetch(Crops(numbered(tmp_path, 6, broken=broken), 0)) as photos:
+            photos.batch(0, 0, 6, 32)
+        summed = [message for message in caplog.messages if not message.startswith("skipped")]
+        assert summed == (["2 of 6 photos were skipped, since they cannot be read"] if broken else [])
 
 
 def test_crop_of_one_colour_is_passed_over(tmp_path: Path) -> None:

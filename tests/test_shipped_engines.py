@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from impasto import load_style, stylize
+from impasto import large, load_style, stylize
 from impasto.images import fit, read_image
+from impasto.large import Limit, make_plan
 from impasto.paintings import available, engines_folder
 from impasto.styles import zoo
 from test_large import WHOLE, decibels, scene
@@ -62,3 +63,16 @@ def test_tiles_are_the_whole(engine: str, precision: str, near: float, tmp_path:
     whole, tiled = (stylize(photo, style, tile=tile, precision=precision) for tile in (WHOLE, 1))
     assert whole.std() > 5
     assert decibels(whole, tiled) > near
+
+
+@pytest.mark.parametrize("engine", available())
+def test_larger_photos_are_measured_whole(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample gives 16 to 35 dB; it is only where measuring begins."""
+    style = load_style(painting(tmp_path, ((220, 120, 30), (20, 60, 160))), engine=engine)
+    photo = scene(400, 1000)
+    monkeypatch.setattr(large, "ROUGH", 300_000)
+    plan = make_plan((400, 1000), (400, 1000), style, style.runtime("cpu", "float32"), Limit(tile=1))
+    assert plan.rounds == (5 if engine == "wct" else 1)
+    assert plan.tiles > 1
+    whole, tiled = (stylize(photo, style, tile=tile, precision="float32") for tile in (WHOLE, 1))
+    assert decibels(whole, tiled) > 60

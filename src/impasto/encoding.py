@@ -1,4 +1,4 @@
-"""Pictures as bytes: what Pillow's encoders are asked for, and PNG and TIFF of 16 bits, which they cannot write."""
+"""Pictures as bytes: what Pillow's encoders are asked for, and PNG of 16 bits, which they cannot write."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from impasto.decoding import EXIF_IFD, GPS_IFD, srgb_profile
+from impasto.decoding import srgb_profile
 from impasto.errors import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from impasto.images import Picture
 
 # 4:4:4: a painting's strokes are edges of colour, which halved chroma smears. PNG level 1: 13 % larger than level 6 and
-# three times as fast. TIFF is not compressed: libtiff, which would do it, cannot write the EXIF directories.
+# three times as fast. TIFF is not compressed (see tiff.py).
 ENCODERS: dict[str, dict[str, Any]] = {
     "jpeg": {"quality": 92, "subsampling": "4:4:4"},
     "png": {"compress_level": 1},
     "webp": {"quality": 90},
     "avif": {"quality": 80, "subsampling": "4:4:4"},
-    "tiff": {"compression": "raw"},
+    "tiff": {},
 }
 LONGEST = {"jpeg": 65_500, "webp": 16_383, "avif": 65_536}
 
@@ -34,20 +36,24 @@ def check_side(kind: str, height: int, width: int, name: str) -> None:
         raise ImageError(f"cannot write {name}: {kind} ends at {limit} pixels a side, not {width} x {height}; use .png")
 
 
-def encode(picture: Picture, kind: str, quality: int | None, name: str) -> bytes:
-    """Return the bytes of a file of format ``kind``."""
+def encode(picture: Picture, kind: str, quality: int | None, name: str) -> Iterable[bytes]:
+    """Return the bytes of a file of format ``kind``, in parts."""
     height, width, _ = picture.pixels.shape
     check_side(kind, height, width, name)
+    if kind == "tiff":
+        from impasto.tiff import tiff_parts
+
+        return tiff_parts(picture)
     if picture.pixels.dtype == np.uint16:
-        if kind not in ("png", "tiff"):
+        if kind != "png":
             raise ValueError(f"image must be uint8 for {kind}, got uint16; only png and tiff hold 16 bits")
-        return png_16(picture) if kind == "png" else tiff_16(picture)
+        return [png_16(picture)]
     stream = io.BytesIO()
     try:
         to_pillow(picture, opaque=kind == "jpeg").save(stream, kind, **save_options(picture, kind, quality))
     except Exception as error:
         raise ImageError(f"cannot write {name}: the {kind} encoder failed ({error}); try another format") from error
-    return stream.getvalue()
+    return [stream.getvalue()]
 
 
 def to_pillow(picture: Picture, *, opaque: bool = False) -> Image.Image:
@@ -106,31 +112,3 @@ def png_16(picture: Picture) -> bytes:
         for tag, data in [*chunks, (b"IEND", b"")]
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
-
-
-def tiff_16(picture: Picture) -> bytes:
-    """Encode uint16 RGB or RGBA as a TIFF of 16 bits a channel; Pillow, which cannot, writes its directory."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    height, width, _ = picture.pixels.shape
-    alpha = () if picture.alpha is None else (picture.alpha * np.uint16(257),)
-    values = np.dstack((picture.pixels, *alpha)) if alpha else picture.pixels
-    data = values.astype("<u2", copy=False).tobytes()
-    tags = Image.Exif()
-    if picture.exif:
-        tags.load(picture.exif)
-    directory = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
-    own = {tag: dict(tags.get_ifd(tag)) for tag in (EXIF_IFD, GPS_IFD)}
-    directory.update({tag: value for tag, value in dict(tags).items() if tag not in own})  # whose values are offsets
-    directory.update({tag: values for tag, values in own.items() if values})
-    count = values.shape[2]
-    directory.update({256: width, 257: height, 258: (16,) * count, 259: 1, 262: 2, 273: 0, 277: count, 278: height})
-    directory.update({279: len(data), 284: 1, 34675: picture.icc or srgb_profile()})
-    if alpha:
-        directory[338] = 2  # not multiplied into the colours
-    if picture.dpi:
-        directory.update({282: picture.dpi, 283: picture.dpi, 296: 2})  # pixels an inch
-    stream = io.BytesIO()
-    directory.save(stream)
-    stream.write(data)
-    return stream.getvalue()

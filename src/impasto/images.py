@@ -244,7 +244,7 @@ def _to_picture(image: Image.Image, low: Image.Image | None, name: str, *, keep:
     other = (keep or low is not None) and color.mode == "RGB" and is_other_rgb(profile)
     icc = profile if keep and other else None
     orientation, exif = read_exif(image, srgb=icc is None)
-    dpi = _to_dpi(image.info.get("dpi"))
+    dpi = to_dpi(image.info.get("dpi"))
     light = light_of(profile or b"") if low is not None and other and not keep else None
     if low is not None and other and not keep and light is None:
         message = f"{name}: its colour profile has tables, by which 16 bits become 8; --icc keep keeps both"
@@ -279,7 +279,7 @@ def _upright(layers: list[Image.Image], turn: Callable[[npt.NDArray[Any]], npt.N
     return made
 
 
-def _to_dpi(value: object) -> float | None:
+def to_dpi(value: object) -> float | None:
     """Return the density of a (horizontal, vertical) pair where both agree and make sense."""
     with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
         horizontal, vertical = (float(number) for number in value)  # type: ignore[attr-defined]  # a file's own claim
@@ -318,13 +318,14 @@ def write_image(
     name = str(target) if isinstance(target, (str, Path)) else "the picture"
     kind = _written_format(target, format)
     check_quality(quality)
-    data = encode(picture, kind, quality, name)
+    parts = encode(picture, kind, quality, name)
     try:
         if isinstance(target, (str, Path)):
             with atomic_write(target) as stream:
-                stream.write(data)
+                for part in parts:
+                    stream.write(part)
         else:
-            target.write(data)
+            target.write(b"".join(parts))
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot write {name}: {_remedy(error, _WRITE_REMEDIES) or error}") from error
 

@@ -17,6 +17,7 @@ import numpy as np
 from impasto import graphs
 from impasto.errors import DeviceError, StyleError
 from impasto.images import from_network, to_network
+from impasto.mapped import empty_like, release
 from impasto.memory import free_memory, resident_memory
 from impasto.runtimes import OpenVINORuntime
 from impasto.samples import calibrated, spread
@@ -24,13 +25,14 @@ from impasto.tiles import even_tiles
 from impasto.views import View, strips
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     import numpy.typing as npt
 
     from impasto.images import DeepPixels, Floats
     from impasto.runtimes import Runtime
+    from impasto.specs import StyleSpec
     from impasto.styles import Style
     from impasto.tiles import Tile
 
@@ -45,7 +47,14 @@ SAMPLE, SAMPLE_TILES = (2_000_000, 8_000_000), 2
 SMALLEST, LARGEST = 128, 2048
 """Sides in pixels of a tile's core that is worth its margins, and of a window beyond which nothing is won."""
 HALO = (24, 32)
-"""Pixels at the border of a crop that do not count, at least and at most: a third of what a pixel sees."""
+"""Pixels at the border of a crop that do not count, at least and at most: a third of what a pixel sees.
+
+More and smaller crops are better than fewer whose borders see less that is not there.
+"""
+ROUNDS, ROUGH = 5, 500_000
+"""Rounds up to which statistics are taken of all of the picture, and pixels of the crops that are measured before."""
+CROP = 5
+"""Side of a crop in such borders."""
 FEWEST = 9
 """Crops that are a sample; where there is not room for so many, a picture is measured whole."""
 COMPILED = 1.1e8
@@ -101,6 +110,8 @@ class Plan:
     """Memory of the process at most, about."""
     seen: float
     """Pixels that the network paints in all, margins included."""
+    rounds: int = 0
+    """Times that all of the picture is measured after the sample, tile by tile."""
     seconds: float = 0.0
     """In all, about, where they were foretold."""
 
@@ -118,6 +129,8 @@ def needs_of(data: bytes, source: str) -> graphs.Needs:
 
 def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: Limit, depth: int = 1) -> Plan:
     """Plan for a photo (height, width) of which the network paints a `canvas`; `depth` is bytes a value of the photo.
+
+    Of one that is in a file, `depth` is 0: it takes no memory.
 
     Raises:
         DeviceError: The memory does not suffice.
@@ -145,22 +158,26 @@ def tiled(
 ) -> Plan:
     """Plan of tiles: `cost` is bytes a pixel of a tile, `taken` bytes that are there already."""
     margin, grid = margin_of(needs, photo, canvas), grid_of(needs, style)
-    painted = 3.0 * depth * math.prod(photo)
-    least, measured, room = least_side(margin, grid), measuring_bytes(needs), limit.bytes - taken
-    wanted = max(painted + least**2 * cost, sample_of(least, canvas) * measured)
-    if limit.tile is None and room < wanted:
+    painted, measured, room = 3.0 * depth * math.prod(photo), measuring_bytes(needs), limit.bytes - taken
+    least, swept = least_side(margin, grid), 0 < needs.rounds <= ROUNDS
+
+    def needed(window: int, sample: int) -> float:
+        return max(painted + window * cost, max(sample, window if swept else 0) * measured)
+
+    if limit.tile is None and room < (wanted := needed(least**2, sample_of(least, canvas, swept=swept))):
         height, width = photo
         raise DeviceError(
             f"a picture of {width} x {height} needs some {(taken + wanted) / 1e9:.1f} GB by the smallest tiles, and "
             f"{limit.bytes / 1e9:.1f} may be used; allow more --memory, or reduce it by --max-side"
         )
-    fits = max(least, math.isqrt(int(min((room - painted) / cost, room / (SAMPLE_TILES * measured)))))
+    tiles = 1 if swept else SAMPLE_TILES
+    fits = max(least, math.isqrt(int(min((room - painted) / cost, room / (tiles * measured)))))
     side = limit.tile or min(max(LARGEST, least), fits)
     parts = even_tiles(*padded(canvas, style, grid), max(side, least) // grid * grid, margin, grid)
-    window, sample = area(parts[0]), sample_of(side, canvas)
-    most = taken + max(painted + window * cost, sample * measured)
-    seen = float(len(parts) * window)
-    return Plan(size=canvas, side=side, tiles=len(parts), sample=sample, gigabytes=most / 1e9, seen=seen)
+    window, sample = area(parts[0]), sample_of(side, canvas, swept=swept)
+    most, seen = taken + needed(window, sample), float(len(parts) * window)
+    rounds = needs.rounds if swept and sample < math.prod(canvas) else 0
+    return Plan(size=canvas, side=side, tiles=len(parts), sample=sample, gigabytes=most / 1e9, seen=seen, rounds=rounds)
 
 
 def least_side(margin: int, grid: int) -> int:
@@ -168,9 +185,9 @@ def least_side(margin: int, grid: int) -> int:
     return SMALLEST + 2 * margin + 2 * grid
 
 
-def sample_of(side: int, canvas: Size) -> int:
+def sample_of(side: int, canvas: Size, *, swept: bool) -> int:
     """Pixels that are measured for tiles of a side: of nothing else, so that the same tiles paint the same."""
-    return min(math.prod(canvas), SAMPLE[1], max(SAMPLE[0], SAMPLE_TILES * side**2))
+    return min(math.prod(canvas), ROUGH if swept else min(SAMPLE[1], max(SAMPLE[0], SAMPLE_TILES * side**2)))
 
 
 def held(needs: graphs.Needs, runtime: Runtime) -> float:
@@ -222,7 +239,7 @@ class Tiler:
         self.halo = -(-halo // self.grid) * self.grid
         self.view = View(photo, self.size)
         self.precision = runtime.precision if runtime.precision in ("float32", "bfloat16") else "auto"
-        self.more: tuple[npt.NDArray[Any], ...] = ()
+        self.more: tuple[Floats, ...] = ()
         """What the network that paints takes beside the image."""
 
     def tiles(self) -> list[Tile]:
@@ -244,10 +261,11 @@ class Tiler:
     def measure(self) -> list[Floats]:
         """Statistics of the picture: of all of it where the plan says so, else of crops spread over it."""
         height, width = padded(self.plan.size, self.style, self.grid)
-        side = 6 * self.halo
+        side = CROP * self.halo
         count = self.plan.sample // side**2
         if self.plan.sample >= math.prod(self.plan.size) or min(height, width) < side or count < FEWEST:
-            return self.measured(to_network(self.shown((0, height, 0, width))), 0, np.ones(1, np.float32))
+            whole = to_network(self.shown((0, height, 0, width)))
+            return self.measured(whole, np.ones((1, 1, height, width), np.float32))
         places = [
             (top // self.grid * self.grid, left // self.grid * self.grid)
             for top, left in spread(height - side, width - side, count)
@@ -255,7 +273,11 @@ class Tiler:
         crops = np.empty((len(places), 3, side, side), np.float32)
         for number, (top, left) in enumerate(places):
             crops[number] = to_network(self.shown((top, top + side, left, left + side)))[0]
-        return self.measured(crops, self.halo, self.weights(places, side))
+        counts = np.zeros((len(places), 1, side, side), np.float32)
+        inner = slice(self.halo, side - self.halo)
+        counts[:, :, inner, inner] = self.weights(places, side)[:, None, None, None] * len(places)
+        found = self.measured(crops, counts)
+        return self.swept(found) if self.plan.rounds else found
 
     def weights(self, places: Sequence[Size], side: int) -> Floats:
         """Shares of the crops at places (top, left), by which the sample has the picture's colours."""
@@ -266,13 +288,39 @@ class Tiler:
         inside = [(top + self.halo, left + self.halo) for top, left in places]
         return calibrated(reduced, scale, inside, side - 2 * self.halo)
 
-    def measured(self, crops: Floats, halo: int, weights: Floats) -> list[Floats]:
-        """Statistics of crops (N, 3, H, W), without their borders, by weights (N,)."""
-        model = graphs.measuring(self.style.data, self.style.source, 6 * self.halo, halo, weights)
+    def measured(self, crops: Floats, counts: Floats) -> list[Floats]:
+        """Statistics of crops (N, 3, H, W) whose pixels count so much, (N, 1, H, W)."""
+        model = graphs.measuring(self.style.data, self.style.source)
         if model is None:
             return []
         network = OpenVINORuntime(model, self.runtime.device.upper(), self.precision)
-        return [np.array(value) for value in network.infer(crops, *self.rows)]
+        return [np.array(value) for value in network.infer(crops, *self.rows, counts)]
+
+    def swept(self, statistics: Sequence[Floats]) -> list[Floats]:
+        """Statistics of all of the picture, round after round by all tiles, given about what they are."""
+        found, parts = [*statistics], self.tiles()
+        top, bottom, left, right = parts[0].window
+        shape = (1, 3, bottom - top, right - left)
+        order = needs_of(self.style.data, self.style.source).statistics
+        for turn in range(1, 1 + max(turn for turn, _ in order)):
+            model = graphs.sweeping(self.style.data, self.style.source, found, shape, turn)
+            network = OpenVINORuntime(model, self.runtime.device.upper(), self.precision)
+            sums = summed(self.parts_of(tile, network) for tile in parts)
+            places = [place for place, (own, _) in enumerate(order) if own == turn]
+            about = {place: found[place] for place in places}
+            for place, value in zip(places, sums, strict=True):
+                mean = order[place][1]
+                found[place] = value if mean is None else value - outer(found[mean] - about[mean], value.shape)
+        return found
+
+    def parts_of(self, tile: Tile, network: OpenVINORuntime) -> list[Floats]:
+        """What a tile's core adds to the outputs of a sweeping network."""
+        top, bottom, left, right = tile.window
+        counts = np.zeros((1, 1, bottom - top, right - left), np.float32)
+        counts[:, :, *tile.features(1)] = 1
+        found = network.infer(to_network(self.shown(tile.window)), *self.rows, counts)
+        release(self.photo)
+        return found
 
     def painter(self, statistics: Sequence[Floats], shape: Size) -> OpenVINORuntime:
         """Network whose statistics and rows are constants, for windows of one shape."""
@@ -288,13 +336,15 @@ class Tiler:
         statistics, parts = self.measure(), self.tiles()
         top, bottom, left, right = parts[0].window
         painter = self.painter(statistics, (bottom - top, right - left))
-        painted = np.empty_like(self.photo)
+        painted = empty_like(self.photo)
         bits = 8 * self.photo.dtype.itemsize
         for tile in parts:
             seen = self.shown(tile.window)
+            image = to_network(seen)
             with painter.lock:
-                made = from_network(painter(to_network(seen), *self.more), bits=bits)  # type: ignore[arg-type]
+                made = painted_by(painter, image, *self.more, spec=self.style.spec, bits=bits)
             self.place(painted, tile, made, seen, kept)
+            release(self.photo, painted)
         return painted
 
     def place(self, painted: DeepPixels, tile: Tile, made: DeepPixels, seen: DeepPixels, kept: float) -> None:
@@ -322,6 +372,39 @@ class Tiler:
             target[rows] = part
 
 
+def summed(parts: Iterable[Sequence[Floats]]) -> list[Floats]:
+    """Of pairs of sums and counts, for each of many parts, the sums divided by the counts."""
+    totals: list[Any] = []
+    for part in parts:
+        values = [value.astype(np.float64) for value in part]
+        totals = [total + value for total, value in zip(totals, values, strict=True)] if totals else values
+    return [np.asarray(total / count, np.float32) for total, count in zip(totals[::2], totals[1::2], strict=True)]
+
+
+def outer(moved: Floats, shape: tuple[int, ...]) -> Floats:
+    """What a variance (1, C, ...) or covariance (1, C, C) is too large by, about a mean that was `moved`."""
+    flat = moved.ravel()
+    made: Floats = (flat**2 if math.prod(shape) == flat.size else flat[:, None] * flat).reshape(shape)
+    return made
+
+
+def painted_by(
+    network: Runtime, image: Floats, *more: Floats, spec: StyleSpec, bits: int, size: Size | None = None
+) -> npt.NDArray[Any]:
+    """What a network makes of an image (1, 3, H, W), (H, W, 3) of so many bits; of a `size` where it is to be cut.
+
+    Raises:
+        StyleError: A stranger's network gives something else than a picture of that size.
+
+    """
+    painted = network(image, *more)
+    if painted.shape != image.shape:
+        told = f"its network gives {painted.shape} for {image.shape}"
+        raise StyleError(f"style {spec.names[0]}: {told}; a painting has the size of the photo")
+    height, width = size or image.shape[2:]
+    return from_network(painted[:, :, :height, :width], bits=bits)  # type: ignore[arg-type]  # 8 or 16
+
+
 def foretold(photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[Floats], plan: Plan) -> float:
     """Seconds that a plan will take, about, by painting a small part of the photo, twice: the first run warms."""
     grid = math.lcm(16, style.spec.multiple)
@@ -336,7 +419,8 @@ def foretold(photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[F
     statistics = tiler.measure()  # which compiles a network, as the plan will
     measured = time.perf_counter() - start
     painter = tiler.painter(statistics, (side, side))
-    return plan.seen * timed(painter, image, tiler.more) + plan.sample / side**2 * measured
+    pixels = plan.sample + plan.seen * (plan.rounds + 1) / 2 * bool(plan.rounds)  # a round takes its part of a network
+    return plan.seen * timed(painter, image, tiler.more) + pixels / side**2 * measured
 
 
 def timed(runtime: Runtime, image: Floats, rows: Sequence[Floats]) -> float:

@@ -21,8 +21,8 @@ from PIL import Image, ImageOps
 from impasto.errors import TrainingError
 from impasto.images import READ_SUFFIXES, image_size, read_picture
 
-BAD_SHARE, BAD_COUNT = 0.01, 50
-"""Training stops when more photos than both of these cannot be read."""
+BAD_SHARE, BAD_COUNT = 0.1, 50
+"""Training stops when more photos than both of these cannot be read: then it is no folder of photos, or no disk."""
 
 MOST_THREADS = 8
 """That make batches of crops."""
@@ -101,7 +101,7 @@ class Crops:
         An unreadable photo is logged once and the next in line takes its place, as it does of a crop of one colour.
 
         Raises:
-            TrainingError: More than 1 % of the photos, and more than 50, cannot be read, or none can.
+            TrainingError: More than a tenth of the photos, and more than 50, cannot be read, or none can.
 
         """
         drawn = np.random.default_rng((self.seed, step)).random((count, 4))
@@ -138,7 +138,15 @@ class Crops:
         log.warning("skipped %s: %s", self.photos[index], error)
         if bad > BAD_COUNT and bad > BAD_SHARE * len(self.photos):
             raise TrainingError(
-                f"{bad} of {len(self.photos)} photos cannot be read, the last {self.photos[index]}: {error}"
+                f"{bad} of {len(self.photos)} photos cannot be read, the last {self.photos[index]}: {error}; "
+                "mend or remove them, and the same command goes on"
+            )
+
+    def tell(self) -> None:
+        """Sum up how many photos were skipped, if any."""
+        if self.unreadable:
+            log.warning(
+                "%d of %d photos were skipped, since they cannot be read", len(self.unreadable), len(self.photos)
             )
 
 
@@ -195,3 +203,4 @@ class Prefetch:
 
     def __exit__(self, *_: object) -> None:
         self.pool.shutdown(cancel_futures=True)
+        self.crops.tell()

@@ -13,8 +13,9 @@ from PIL import Image
 from impasto.choices import COLORS
 from impasto.colors import blend, keep_colors
 from impasto.errors import StyleError
-from impasto.images import ImageT, Picture, fit, from_network, resize, to_network
-from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan
+from impasto.images import ImageT, Picture, fit, resize, to_network
+from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan, painted_by
+from impasto.mapped import memory_bytes
 from impasto.runtimes import OpenVINORuntime
 from impasto.styles import Style, chosen, load_style, paintings_in
 from impasto.views import strips
@@ -251,7 +252,7 @@ def plans_of(
     for style in styles:
         runtime = style.runtime(device, precision)
         canvas, *rows = asked(style, style.strength if strength is None else strength, stroke, size)
-        plan = make_plan(size, canvas, style, runtime, limit, photo.dtype.itemsize)
+        plan = make_plan(size, canvas, style, runtime, limit, memory_bytes(photo))
         seconds = foretold(photo, style, runtime, rows, plan) if timed else 0.0
         made.append(dataclasses.replace(plan, seconds=seconds))
     return made
@@ -287,7 +288,7 @@ def run(
     limit: Limit,
 ) -> Pixels:
     """Network's painting of uint8 (H, W, 3), made on a canvas of another size where that is asked, at its size."""
-    plan = make_plan(photo.shape[:2], canvas, style, runtime, limit, photo.dtype.itemsize)
+    plan = make_plan(photo.shape[:2], canvas, style, runtime, limit, memory_bytes(photo))
     if plan.tiled and isinstance(runtime, OpenVINORuntime):
         return Tiler(photo, style, runtime, rows, plan).paint(1 - strength)
     if canvas == photo.shape[:2]:
@@ -322,18 +323,11 @@ def resize_mask(mask: Pixels, size: tuple[int, int]) -> Pixels:
 def run_whole(photo: Pixels, runtime: Runtime, spec: StyleSpec, rows: Sequence[Floats]) -> Pixels:
     """Network's output for a photo (H, W, 3) of any size, reflected outwards to the size that the network needs.
 
-    Raises:
-        StyleError: A stranger's network gives something else than a picture of that size.
-
+    Raises what `large.painted_by` raises.
     """
-    height, width = photo.shape[:2]
-    image = to_network(pad(photo, spec))
+    image, size = to_network(pad(photo, spec)), (photo.shape[0], photo.shape[1])
     with runtime.lock:
-        painted = runtime(image, *rows)
-        if painted.shape != image.shape:
-            told = f"its network gives {painted.shape} for {image.shape}"
-            raise StyleError(f"style {spec.names[0]}: {told}; a painting has the size of the photo")
-        return from_network(painted[:, :, :height, :width], bits=8 if photo.dtype == np.uint8 else 16)
+        return painted_by(runtime, image, *rows, spec=spec, bits=8 * photo.dtype.itemsize, size=size)
 
 
 def pad(photo: Pixels, spec: StyleSpec) -> Pixels:

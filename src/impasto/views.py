@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from impasto.mapped import release
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
@@ -46,6 +48,7 @@ class View:
         for first in range(top, bottom, rows):
             last = min(bottom, first + rows)
             made[first - top : last - top] = self.resampled(size, (first, last, left, right))
+            release(self.pixels)
         return made
 
     def resampled(self, size: tuple[int, int], window: Window) -> npt.NDArray[Any]:

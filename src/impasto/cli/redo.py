@@ -44,7 +44,7 @@ def redo(
         Continue from the state that an interrupted run left beside the output; otherwise start afresh.
 
     """
-    from impasto.images import DEEP_SUFFIXES, check_quality, write_image
+    from impasto.images import check_quality, write_image
     from impasto.paintings import engines_folder
     from impasto.recipes import find_files, read_recipe, with_recipe
     from impasto.styles import zoo
@@ -59,7 +59,7 @@ def redo(
         tell(f"made by version {made}, this is {impasto.__version__}: the picture may differ")
     if recipe["engine"] != "optimize":
         if recipe["engine"] == "stylize":
-            painted = stylize_again(recipe["settings"], found, deep=output.suffix.lower() in DEEP_SUFFIXES)
+            painted = stylize_again(recipe["settings"], found, output)
         else:
             painted = upscale_again(recipe["settings"], found)
         write_image(output, replace(painted, exif=with_recipe(painted.exif, recipe)), quality=quality)
@@ -77,10 +77,11 @@ def redo(
     return follow(optimize(config, told=tell_plan), lines(), output, config.state)
 
 
-def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path], *, deep: bool) -> "Picture":
+def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path], output: Path) -> "Picture":
     """Picture that ``impasto stylize`` made with these settings; raises ValueError where they are none."""
     from impasto.cli.choice import found
-    from impasto.images import read_mask, read_picture
+    from impasto.cli.stylize import read_source
+    from impasto.images import DEEP_SUFFIXES, read_mask
 
     rest = dict(settings)
     try:
@@ -93,7 +94,9 @@ def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path], *, dee
             style = found(rest, files)
         scale, icc = rest.pop("upscale", None), rest.pop("icc", "srgb")
         options = rest | {"mask": read_mask(files[mask]) if mask is not None else None}
-        painted = impasto.stylize(read_picture(photo, deep=deep and not scale, icc=icc), style, **options)
+        deep = not scale and output.suffix.lower() in DEEP_SUFFIXES
+        picture = read_source(photo, deep=deep, icc=icc, target=None if scale else output)
+        painted = impasto.stylize(picture, style, **options)
         if not scale:
             return painted
         return impasto.upscale(painted, scale, device=options["device"], precision=options["precision"])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import sys
 import time
 from dataclasses import replace
@@ -20,7 +21,7 @@ from impasto.cli.console import printable, tell
 from impasto.cli.outputs import STREAM, protect
 from impasto.cli.outputs import plan as plan_jobs
 from impasto.config import BatchConfig, ClipConfig
-from impasto.errors import ImpastoError
+from impasto.errors import ImageError, ImpastoError
 from impasto.memory import Gigabytes
 from impasto.upscaler_config import Scale
 
@@ -166,7 +167,8 @@ def stylize(
                     return code
                 continue
             deep = not upscale and job.target.suffix.lower() in DEEP_SUFFIXES
-            picture = read_source(job.source, deep=deep, icc=icc)
+            large = None if upscale else job.target
+            picture = read_source(job.source, deep=deep, icc=icc, target=large)
             asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
             plans = plans_of(picture, choice.styles, **asked, limit=limit, timed=plan)
             if plan:
@@ -192,11 +194,22 @@ def stylize(
     return 0
 
 
-def read_source(source: Path, *, deep: bool = False, icc: Icc = "srgb") -> "Picture":
-    """Picture from a file or from standard input; `deep` keeps 16 bits, `icc` may keep its colour space."""
-    from impasto.images import read_picture
+def read_source(source: Path, *, deep: bool = False, icc: Icc = "srgb", target: Path | None = None) -> "Picture":
+    """Picture from a file or from standard input; `deep` keeps 16 bits, `icc` may keep its colour space.
 
-    return read_picture(sys.stdin.buffer.read() if source == STREAM else source, deep=deep, icc=icc)
+    One that is too large to be read stays in its file, where the painting, a TIFF, can be as large.
+    """
+    from impasto.images import DEFAULT_MAX_PIXELS, image_size, read_picture
+    from impasto.mapped import read_mapped
+
+    if source == STREAM:
+        return read_picture(sys.stdin.buffer.read(), deep=deep, icc=icc)
+    if target and math.prod(image_size(source)) > DEFAULT_MAX_PIXELS:
+        if target.suffix.lower() not in (".tif", ".tiff"):
+            told = f"{source}: has more than {DEFAULT_MAX_PIXELS // 10**6} megapixels, of which a painting is a TIFF"
+            raise ImageError(f"{told}; choose -o NAME.tif, or make the photo smaller")
+        return read_mapped(source, icc=icc)
+    return read_picture(source, deep=deep, icc=icc)
 
 
 def tell_plan(source: Path, plans: "Sequence[Plan]", *, as_json: bool) -> None:
