@@ -130,9 +130,11 @@ def describe(path: Path) -> dict[str, Any]:
 
 def serve_painting() -> None:
     """Paint one picture after another; the built-in palette is compiled, and warm, before it says that it is ready."""
+    from impasto.memory import keep_memory
     from impasto.styles import builtin_styles, load_style
     from impasto.stylize import stylize
 
+    keep_memory()
     stylize(np.zeros((64, 64, 3), np.uint8), load_style(next(iter(builtin_styles()))))
     write_frame(sys.stdout.buffer, {"ready": True})
     paintings = Paintings()
