@@ -1,7 +1,7 @@
 // Videos that are chosen: which files they are, and a frame of one to try styles on.
 
 const SUFFIXES = /\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|m?ts|m2ts|wmv|flv|ogv|3gp)$/i;
-const PATIENCE = 8000; // milliseconds that a browser is given to show a frame
+const PATIENCE = 20000; // milliseconds that a browser is given to show a frame
 
 export const isVideo = (file) => file.type.startsWith("video/") || SUFFIXES.test(file.name ?? "");
 
