@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, Response, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Response, expect, sync_playwright
 
 from clipmaker import blocks, packets, stamps, write_clip
 from impasto import read_image, stylize, write_image
@@ -71,6 +71,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(path, frames, options={"crf": "18"}, seconds_of_sound=1.0)
 
 
+def words_of(said: ConsoleMessage) -> str:
+    return f"{said.text} [{said.location['url']}]"
+
+
 DESKTOP = pytest.mark.parametrize("open_page", ["desktop"], indirect=True)
 Open = Callable[..., Page]
 
@@ -92,7 +96,7 @@ def open_page(request: pytest.FixtureRequest, browser: Browser, server: Server) 
         contexts.append(context)
         context.set_default_timeout(60_000)
         page = context.new_page()
-        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("console", lambda said: wrong.append(words_of(said)) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda asked: check_address(asked.url, server, wrong))
         page.goto(server.url)
@@ -623,7 +627,7 @@ def test_a_video_is_painted_watched_and_saved(page: Page, clip: Path, tmp_path: 
 
 @DESKTOP
 def test_a_video_is_cancelled_and_found_again(page: Page, tmp_path: Path) -> None:
-    long = write_clip(tmp_path / "long.mp4", blocks(96, 128, 700, step=1), rate=100)
+    long = write_clip(tmp_path / "long.mp4", blocks(240, 320, 1500, step=1), rate=100, options={"crf": "40"})
     history(page, 1)
     page.locator("#file").set_input_files(long)
     page.get_by_role("button", name="Paint the video").click()

@@ -27,6 +27,7 @@ export async function frameOf(file) {
     return null;
   } finally {
     video.removeAttribute("src");
+    video.load(); // lets go of the file, which it would go on asking for
     URL.revokeObjectURL(address);
   }
 }
