@@ -16,7 +16,8 @@ from impasto import Picture, large, load_style, stylize
 from impasto.convert import load_checkpoint
 from impasto.errors import DeviceError
 from impasto.export import export_style, make_spec
-from impasto.large import Limit, Plan, Tiler, make_plan, needs_of
+from impasto.large import Limit, Plan, Tiler, make_plan
+from impasto.needs import needs_of
 from impasto.networks.transformer import TransformerNet
 from impasto.specs import StyleEntry
 from impasto.styles import Style

@@ -30,6 +30,7 @@ BASE = (
     "manifest",
     "mapped",
     "memory",
+    "needs",
     "pages",
     "painters",
     "paintings",

@@ -28,7 +28,7 @@ def photo() -> Pixels:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_small_and_says_how_it_was_made(name: str) -> None:
     upscaler = load_upscaler(name)
-    assert len(upscaler.data) < 700_000
+    assert len(upscaler.data) < (640_000 if name == "x8" else 600_000)
     assert f"x{upscaler.scale}" == name
     assert upscaler.spec.recipe["feature_weight"] > 0
     assert "/" not in upscaler.spec.to_json().replace("images/s", "")

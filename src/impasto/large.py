@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from impasto.errors import DeviceError, StyleError
 from impasto.images import from_network, to_network
 from impasto.mapped import empty_like, release
 from impasto.memory import free_memory, resident_memory
+from impasto.needs import needs_of
 from impasto.runtimes import OpenVINORuntime
 from impasto.samples import calibrated, spread
 from impasto.tiles import even_tiles
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from impasto.images import DeepPixels, Floats
+    from impasto.needs import Needs
     from impasto.runtimes import Runtime
     from impasto.specs import StyleSpec
     from impasto.styles import Style
@@ -121,12 +122,6 @@ class Plan:
         return self.sample > 0
 
 
-@lru_cache(maxsize=8)
-def needs_of(data: bytes, source: str) -> graphs.Needs:
-    """See `graphs.needs_of`; of a file once."""
-    return graphs.needs_of(data, source)
-
-
 def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: Limit, depth: int = 1) -> Plan:
     """Plan for a photo (height, width) of which the network paints a `canvas`; `depth` is bytes a value of the photo.
 
@@ -154,7 +149,7 @@ def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: 
 
 
 def tiled(
-    photo: Size, canvas: Size, style: Style, needs: graphs.Needs, cost: float, limit: Limit, taken: float, depth: int
+    photo: Size, canvas: Size, style: Style, needs: Needs, cost: float, limit: Limit, taken: float, depth: int
 ) -> Plan:
     """Plan of tiles: `cost` is bytes a pixel of a tile, `taken` bytes that are there already."""
     margin, grid = margin_of(needs, photo, canvas), grid_of(needs, style)
@@ -190,25 +185,25 @@ def sample_of(side: int, canvas: Size, *, swept: bool) -> int:
     return min(math.prod(canvas), ROUGH if swept else min(SAMPLE[1], max(SAMPLE[0], SAMPLE_TILES * side**2)))
 
 
-def held(needs: graphs.Needs, runtime: Runtime) -> float:
+def held(needs: Needs, runtime: Runtime) -> float:
     """Bytes a pixel of a tile, about."""
     each = 2 if runtime.precision == "bfloat16" else 4
     return 4 * OUTER + SLACK["painting"] * each * max(0.0, needs.values - OUTER) + OUTER
 
 
-def measuring_bytes(needs: graphs.Needs) -> float:
+def measuring_bytes(needs: Needs) -> float:
     """Bytes a pixel of what is measured, about: as of float32, whatever the arithmetic."""
     return 4 * SLACK["measuring"] * needs.measured
 
 
-def margin_of(needs: graphs.Needs, photo: Size, canvas: Size) -> int:
+def margin_of(needs: Needs, photo: Size, canvas: Size) -> int:
     """Pixels around a tile of the canvas that its painting, resized to the photo, depends on."""
     if photo == canvas:
         return needs.margin
     return needs.margin + math.ceil(3 * max(1.0, *(c / p for c, p in zip(canvas, photo, strict=True)))) + 2
 
 
-def grid_of(needs: graphs.Needs, style: Style) -> int:
+def grid_of(needs: Needs, style: Style) -> int:
     """Pixels of which windows begin at multiples."""
     return math.lcm(needs.stride, style.spec.multiple)
 
