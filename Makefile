@@ -18,7 +18,7 @@ demo: .venv-demo/ready
 	@.venv-demo/bin/impasto stylize $(PHOTO) --style $(STYLE) -o out
 
 test: .venv-test/ready
-	.venv-test/bin/python -m pytest
+	.venv-test/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv-test/ready
 	.venv-test/bin/ruff check .

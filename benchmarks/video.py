@@ -3,8 +3,8 @@
 ``steadiness``: flicker and sharpness with `--steady` against every frame painted by itself, for five styles; ``cuts``:
 the first frame after each cut against a fresh start; ``speed``: frames a second of 1280 x 720, end to end; ``memory``:
 resident memory over a video of ten minutes; ``sound``: the packets of its sound; ``stills``: a picture to look at;
-``film``: flicker, sharpness and losses of a video painted by optimisation, each frame by itself, led by the last one's
-painting, and in two passes.
+``colours``: how much mean colours change from frame to frame, painted in several ways; ``film``: flicker, sharpness and
+losses of a video painted by optimisation, each frame by itself, led by the last one's painting, and in two passes.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from impasto.flow import STEADY, Motion, Steadier
 from impasto.images import resize, write_image
 from impasto.memory import keep_memory
 from impasto.video import read_clip, read_frames
+from pumping import entering, ways
 from speed import machine, ran
 
 Pixels = npt.NDArray[np.uint8]
@@ -42,6 +43,7 @@ STYLES = ("candy", "mosaic", "udnie", "rain_princess", "starry_night")
 MINUTES = 10
 FPS = 25
 SPEED_FRAMES = 60
+DISC_FRAMES = 40
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 
 
@@ -331,6 +333,41 @@ def stills(args: argparse.Namespace, _: Path) -> dict[str, Any]:
     return {"style": style, "frames": [first + warm_up, first + warm_up + 1], "clip": args.videos[0].stem}
 
 
+# ------------------------------------------------------------------------------------------------------------- colours
+
+
+def colours(args: argparse.Namespace, _: Path) -> dict[str, Any]:
+    """How mean colours change along the motion, in levels of 255: of each clip, and where a disc comes into a still.
+
+    `change`: root of the mean square, from each frame to the next; `most`: the most between two frames.
+    """
+    clips = {video.stem: [f.pixels for f in itertools.islice(read_frames(video), args.frames)] for video in args.videos}
+    still = next(iter(clips.values()))[0]
+    clips["a disc comes in"] = entering(still, min(args.frames, DISC_FRAMES))
+    results: dict[str, Any] = {"clips": {}}
+    for name, frames in clips.items():
+        flows = [flow_of(before, after) for before, after in itertools.pairwise(frames)]
+        fresh = {number for number, flow in enumerate(flows, 1) if flow is None}
+        clip: dict[str, Any] = {"frames": len(frames), "input": changes(frames, flows), "styles": {}}
+        for style in STYLES:
+            painted = ways(frames, impasto.load_style(style), fresh)
+            clip["styles"][style] = {way: changes(seen, flows) for way, seen in painted.items()}
+            print(name, style, clip["styles"][style], flush=True)
+        results["clips"][name] = clip
+    return results
+
+
+def changes(frames: list[Pixels], flows: list[Any]) -> dict[str, float]:
+    """Change of the mean colour of what both frames show, from each to the next: its root mean square, and the most."""
+    found = []
+    for (before, after), flow in zip(itertools.pairwise(frames), flows, strict=True):
+        if flow is not None:
+            back, seen = flow
+            found.append((after.astype(np.float32) - moved(before.astype(np.float32), back))[seen].mean(0))
+    values = np.array(found)
+    return {"change": round(float(np.sqrt((values**2).mean())), 3), "most": round(float(np.abs(values).max()), 2)}
+
+
 # ---------------------------------------------------------------------------------------------------------------- film
 
 WAYS: dict[str, dict[str, Any]] = {"alone": {"steady": 0.0}, "led": {}, "two passes": {"passes": 2}}
@@ -396,6 +433,7 @@ MEASUREMENTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = 
     "memory": memory,
     "sound": sound,
     "stills": stills,
+    "colours": colours,
     "film": film,
 }
 

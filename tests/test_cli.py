@@ -689,13 +689,16 @@ def test_a_mistake_is_one_plain_line(run: Run, args: list[str], told: str) -> No
     assert done.err.count("\n") == 1
 
 
-def test_help_has_the_width_of_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "500")
-    text = run("stylize", "--help").out
-    (output,) = (line for line in text.splitlines() if "--output" in line)
+def help_of(command: str, columns: int) -> str:
+    return impasto_process(command, "--help", env=os.environ | {"COLUMNS": str(columns)}).stdout.decode()
+
+
+def test_help_has_the_width_of_the_terminal() -> None:
+    (output,) = (line for line in help_of("stylize", 500).splitlines() if "--output" in line)
     assert "beside the input unless given" in output
     assert "only what is left or has changed is painted" in output
-    assert "it continues where it was; a video with the frame that was not" in run("optimize", "--help").out
+    assert "it continues where it was; a video with the frame that was not" in help_of("optimize", 500)
+    assert max(map(len, help_of("optimize", 60).splitlines())) <= 60
     said = "One,\ntwo.\n\nThree.\n\nParameters\n----------\na\n    Of\n    a.\nb\n    Of b."
     assert unbroken(said) == "One, two.\n\nThree.\n\nParameters\n----------\na\n    Of a.\nb\n    Of b."
     assert unbroken("One,\ntwo.") == "One, two."
