@@ -1,5 +1,6 @@
 """The HTTP API over a real socket, as clients and attackers meet it."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -15,6 +16,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import schemathesis
+import uvicorn
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks as openapi
+from uvicorn.server import ServerState
+from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidStatus
 
 import impasto
@@ -321,30 +326,35 @@ def test_slow_bodies_are_ended(server: Server) -> None:
     assert time.monotonic() - start < 9
 
 
-def test_slow_headers_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+async def echo(_scope: Any, receive: Any, send: Any) -> None:
+    """An application of WebSockets that sends back what it is told."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+def test_slow_headers_are_ended_and_websockets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     from impasto.web import server as module
 
-    closed: list[float] = []
+    monkeypatch.setattr(module, "HEAD_S", 0.3)
+    config = uvicorn.Config(echo, ws="websockets-sansio", lifespan="off", log_config=None)
+    config.load()
 
-    class Loop:
-        def call_later(self, seconds: float, call: Callable[[], None]) -> Any:
-            assert seconds == module.HEAD_S
-            closed.append(seconds)
-            call()
+    async def talk() -> None:
+        made = partial(module.Protocol, config=config, server_state=ServerState(), app_state={})
+        listening = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        async with websocket(f"ws://127.0.0.1:{port}/") as live:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost:")
+            assert await asyncio.wait_for(reader.read(), 20) == b""
+            writer.close()
+            await live.send("there")
+            assert await asyncio.wait_for(live.recv(), 20) == "there"
+        listening.close()
 
-    class Transport:
-        def is_closing(self) -> bool:
-            return False
-
-        def close(self) -> None:
-            closed.append(-1)
-
-    protocol = module.Protocol.__new__(module.Protocol)
-    monkeypatch.setattr(protocol, "loop", Loop(), raising=False)
-    monkeypatch.setattr(protocol, "cycle", None, raising=False)
-    monkeypatch.setattr(protocol, "transport", Transport(), raising=False)
-    protocol._watch()
-    assert closed == [module.HEAD_S, -1]
+    asyncio.run(talk())
 
 
 @pytest.mark.parametrize(
