@@ -93,4 +93,5 @@ def test_a_temporary_folder_that_was_tidied_away_is_made_again(tmp_path: Path) -
     store = Store(tmp_path / "impasto", 1000)
     store.folder.rmdir()
     assert (store.folders(), store.size(), store.free()) == ([], 0, 1000)
-    assert store.folders() == [store.new()]
+    made = store.new()
+    assert store.folders() == [made]

@@ -74,8 +74,8 @@ def test_a_payload_is_taken_apart(noise: Noise, alpha: bool, masked: bool, style
     data = bytearray(pixels.tobytes() + b"".join(part.tobytes() for part in parts.values() if part is not None))
     if styled:
         data += b"alpha of the painting, which is not used"
-    asked = {"height": 5, "width": 7, "alpha": alpha, "mask": [3, 4] if masked else None}
-    picture, found, painting = unpack(asked | {"style": [2, 3] if styled else None}, data)
+    asked = {"size": [5, 7], "alpha": alpha, "mask_size": [3, 4] if masked else None}
+    picture, found, painting = unpack(asked | {"painting_size": [2, 3] if styled else None}, data)
     assert (painting is not None) == styled
     if styled:
         np.testing.assert_array_equal(painting, style)

@@ -27,7 +27,7 @@ from impasto.web.live import Live
 from impasto.web.metrics import Metrics
 from impasto.web.options import PAINTING, parse
 from impasto.web.painter import Decoded, Painter
-from impasto.web.refusal import Refusal
+from impasto.web.refusal import Refusal, check_known, wrong
 from impasto.web.settings import ServeConfig
 from impasto.web.store import Store
 from impasto.web.videos import STYLE, check_video
@@ -35,6 +35,8 @@ from impasto.web.workers import Processes
 from impasto.web.works import KINDS, MOST_PHOTOS, check_request, kind_of
 
 STATIC = Path(__file__).with_name("static")
+FILES = ("photo", "mask", PAINTING)
+"""Of a request for a painting."""
 THUMBNAIL = 256
 """Long side of a thumbnail in pixels."""
 SIDES = 2
@@ -259,12 +261,11 @@ def add_painting(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/stylize", **documents.STYLIZE)
     async def stylize(request: Request) -> Response:
-        form = await read_form(request, service.settings, files=3)
-        photo, mask, painting = (form.file(name) for name in ("photo", "mask", PAINTING))
-        if photo is None or set(form.files) - {"photo", "mask", PAINTING}:
-            raise Refusal(
-                422, "wrong_value", "photo is missing; send it as a file of that name, with a mask or without"
-            )
+        form = await read_form(request, service.settings, files=len(FILES))
+        check_known(form.files, FILES, "file")
+        photo, mask, painting = map(form.file, FILES)
+        if photo is None:
+            raise wrong("photo", "is missing; send it as a file of that name, with a mask or without")
         options = parse(form.fields, service.jobs.styles_of(request.state.owner), painting=painting is not None)
         painted = await service.painter.paint(photo, options, mask, painting, request.is_disconnected)
         name = f"painting.{options.format.replace('jpeg', 'jpg')}"
@@ -286,7 +287,7 @@ def add_jobs(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/jobs", status_code=202, **documents.SUBMIT)
     async def submit(request: Request) -> JSONResponse:
-        if service.jobs.stopping:
+        if jobs.stopping:
             raise Refusal(429, "busy", "the server stops; try again later", retry_s=60)
         told = await service.submit(request)
         return JSONResponse(told, 202, {"Location": f"/v1/jobs/{told['id']}"})

@@ -23,8 +23,8 @@ from impasto.web.workers import command, environment
 from impasto.web.works import INTERRUPTED, KINDS, ORDER, PICTURE_TYPES
 
 FILE = "job.json"
-STATES = ("waiting", "running", "done", "failed", "cancelled")
-ENDED = frozenset({"done", "failed", "cancelled"})
+ENDED = ("done", "failed", "cancelled")
+STATES = ("waiting", "running", *ENDED)
 CURVE = 400
 """Points of a curve; when there are more, every other is left out."""
 EVERY_S = 0.25
