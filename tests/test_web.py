@@ -37,6 +37,9 @@ from websockets.exceptions import InvalidStatus
 import impasto
 from impasto.recipes import read_recipe
 from impasto.styles import builtin_styles
+from impasto.web.guard import Guard
+from impasto.web.metrics import Metrics
+from impasto.web.settings import ServeConfig
 from serving import Server, encoded, follow, refused, serving
 
 Pixels = npt.NDArray[np.uint8]
@@ -454,6 +457,20 @@ def test_every_answer_has_the_headers(client: httpx.Client, photo: bytes) -> Non
         assert "script-src 'self'" in answer.headers["content-security-policy"]
         assert "unsafe" not in answer.headers["content-security-policy"]
         assert "server" not in answer.headers
+
+
+def test_a_fault_of_ours_is_answered_like_every_other() -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("a secret path")
+
+    async def ask() -> httpx.Response:
+        way = httpx.ASGITransport(Guard(broken, ServeConfig(), Metrics()), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=way, base_url="http://localhost") as client:
+            return await client.get("/v1/styles")
+
+    answer = asyncio.run(ask())
+    assert "secret" not in refused(answer, 500, "failed")
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_nothing_beside_the_page_is_served(server: Server) -> None:

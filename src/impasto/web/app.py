@@ -108,10 +108,11 @@ class Service:
 
 def write_small(path: Path, decoded: Decoded, side: int) -> None:
     """Write pixels as PNG, reduced to a long side."""
-    size, channels = decoded.height * decoded.width, 1 if len(decoded.data) == decoded.height * decoded.width else 3
-    pixels = np.frombuffer(decoded.data, np.uint8)[: channels * size].reshape(decoded.height, decoded.width, channels)
-    if channels == 1:  # a mask has its lightness alone
-        pixels = np.repeat(pixels, 3, axis=2)
+    values, area = np.frombuffer(decoded.data, np.uint8), decoded.height * decoded.width
+    if len(values) == area:  # a mask has its lightness alone
+        pixels = np.repeat(values, 3).reshape(*decoded.size, 3)
+    else:
+        pixels = values[: 3 * area].reshape(*decoded.size, 3)
     path.parent.mkdir(exist_ok=True)
     stream = io.BytesIO()
     write_image(stream, fit(Picture(pixels), side), format="png")
