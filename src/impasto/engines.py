@@ -123,20 +123,22 @@ def without_encoder(engine: bytes, statistics: bytes) -> bytes:
 
     `paintings.complete` puts them back, the same to the bit, by the names that the engine's property tells.
     """
-    there = {kernel(tensor): tensor.name for tensor in onnx.load_model_from_string(statistics).graph.initializer}
+    there = {values(tensor): tensor.name for tensor in onnx.load_model_from_string(statistics).graph.initializer}
     model = onnx.load_model_from_string(engine)
-    alike = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4 and kernel(tensor) in there]
-    for tensor in alike:
-        model.graph.initializer.remove(tensor)
-        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    about = json.loads(model.metadata_props[0].value)
-    about[ENCODER] = {tensor.name: there[kernel(tensor)] for tensor in alike}
-    helper.set_model_props(model, {ENGINE_KEY: json.dumps(about)})
+    properties = {prop.key: prop.value for prop in model.metadata_props}
+    about = json.loads(properties[ENGINE_KEY])
+    found = about.setdefault(ENCODER, {})
+    for tensor in [*model.graph.initializer]:
+        if len(tensor.dims) == 4 and values(tensor) in there:  # a bias is shorter than what would be said of it
+            found[tensor.name] = there[values(tensor)]
+            model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            model.graph.initializer.remove(tensor)
+    helper.set_model_props(model, properties | {ENGINE_KEY: json.dumps(about)})
     return model.SerializeToString()  # type: ignore[no-any-return]
 
 
-def kernel(tensor: onnx.TensorProto) -> tuple[Any, ...]:
-    """What a constant is, without its name."""
+def values(tensor: onnx.TensorProto) -> tuple[Any, ...]:
+    """What a constant is but for its name."""
     return tuple(tensor.dims), tensor.data_type, tensor.raw_data
 
 
