@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,6 +141,9 @@ def test_the_encoder_is_put_into_an_engine_to_the_bit(folder: Path, statistics: 
         assert own.split(".")[-3:] == other.split(".")[-3:]
         assert found[own].raw_data == there[other].raw_data
         assert found[own].dims == there[other].dims
+    recipe = style_of(folder, name, statistics).spec.recipe
+    for key, file in (("engine_sha256", f"{name}.onnx"), ("statistics_sha256", STATISTICS)):
+        assert recipe[key] == hashlib.sha256((folder / file).read_bytes()).hexdigest()
 
 
 def test_an_engine_without_its_encoder(folder: Path, statistics: Statistics, tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def engine_style(
 
     """
     about = describe_engine(engine, source)
+    whole, network = complete(engine, about[ENCODER], (folder or engines_folder()) / STATISTICS)
     together = {key: np.concatenate([found[key] for found in statistics.values()]) for key in about["inputs"]}
     spec = StyleSpec(
         architecture=about["architecture"],
@@ -148,11 +149,10 @@ def engine_style(
         multiple=about["multiple"],
         min_size=about["min_size"],
         precision=about["precision"],
-        recipe={"engine": about["engine"], "engine_sha256": hashlib.sha256(engine).hexdigest()},
+        recipe={"engine": about["engine"], "engine_sha256": sha256(engine), "statistics_sha256": sha256(network)},
     )
     spec.check()
     weights = dict.fromkeys(spec.names, 1 / len(spec.names))
-    whole = complete(engine, about[ENCODER], folder or engines_folder())
     return Style(spec, freeze(whole, together, spec), source, weights, files=files)
 
 
@@ -167,16 +167,24 @@ def describe_engine(engine: bytes, source: str) -> dict[str, Any]:
     return about
 
 
-def complete(engine: bytes, encoder: Mapping[str, str], folder: Path) -> bytes:
-    """Engine's bytes with the weights of its encoder, by `ENCODER`; raises StyleError where they are not there."""
-    if not encoder:
-        return engine
-    file = folder / STATISTICS
+def complete(engine: bytes, encoder: Mapping[str, str], file: Path) -> tuple[bytes, bytes]:
+    """Engine's bytes with its encoder's weights, by `ENCODER` of that of the statistics; and that one's bytes.
+
+    Raises:
+        StyleError: The weights are not there.
+
+    """
     try:
-        weights = protobuf.constants_of(file.read_bytes(), encoder)
+        network = file.read_bytes()
+        weights = protobuf.constants_of(network, encoder)
     except (OSError, KeyError, ValueError) as error:
         raise StyleError(f"{file}: has no encoder for this engine; install impasto again") from error
-    return protobuf.without_inputs(engine, encoder) + weights
+    return protobuf.without_inputs(engine, encoder) + weights, network
+
+
+def sha256(data: bytes) -> str:
+    """Hash as `sha256sum` tells it."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def freeze(engine: bytes, statistics: Statistics, spec: StyleSpec) -> bytes:
