@@ -69,6 +69,13 @@ def post(client: httpx.Client, data: bytes, mask: bytes | None = None, **fields:
     return client.post("/v1/stylize", files=files, data={"style": "candy", **fields})
 
 
+def paintings_of(server: Server) -> float:
+    """How many pictures a server has painted."""
+    with server.client() as client:
+        found = re.search(r"impasto_painting_seconds_count (\S+)", client.get("/metrics").text)
+    return float(found[1]) if found else 0.0
+
+
 # ------------------------------------------------------------------------------------------------------------- painting
 
 
@@ -173,6 +180,15 @@ def test_styles_and_thumbnails(client: httpx.Client) -> None:
     assert max(Image.open(io.BytesIO(answer.content)).size) == 256
     refused(client.get("/v1/styles/..%2f..%2fetc/thumbnail"), 404)
     refused(client.get("/v1/styles/nothing/thumbnail"), 404, "unknown_style")
+
+
+def test_a_thumbnail_is_painted_once_however_many_want_it(server: Server) -> None:
+    before = paintings_of(server)
+    with ThreadPoolExecutor(8) as threads, server.client() as client:
+        answers = [*threads.map(client.get, ["/v1/styles/shipwreck/thumbnail"] * 8)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert paintings_of(server) - before <= 1
 
 
 def test_health_metrics_and_info(client: httpx.Client) -> None:
@@ -523,12 +539,7 @@ def test_more_than_the_queue_holds_are_told_to_come_back(noise: Noise) -> None:
 def test_what_nobody_waits_for_is_not_painted(server: Server, noise: Noise) -> None:
     data = encoded(noise(700, 1000), "JPEG", quality=60)
 
-    def count() -> float:
-        with server.client() as client:
-            found = re.search(r"impasto_painting_seconds_count (\S+)", client.get("/metrics").text)
-        return float(found[1]) if found else 0.0
-
-    before = count()
+    before = paintings_of(server)
 
     def impatient(_: int) -> None:
         with contextlib.suppress(httpx.TimeoutException), server.client() as client:
@@ -538,7 +549,7 @@ def test_what_nobody_waits_for_is_not_painted(server: Server, noise: Noise) -> N
     with ThreadPoolExecutor(12) as threads:
         [*threads.map(impatient, range(24))]
     time.sleep(2)
-    assert count() - before < 22
+    assert paintings_of(server) - before < 22
 
 
 def test_health_answers_while_pictures_are_painted(server: Server, noise: Noise) -> None:

@@ -8,6 +8,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +95,25 @@ def test_a_mask_is_black_where_it_is_transparent() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- processes
+
+
+def test_a_style_that_is_gone_is_told_without_its_folder(tmp_path: Path) -> None:
+    asked = {
+        "file": str(tmp_path / "style.onnx"),
+        "painting": None,
+        "size": [1, 1],
+        "alpha": False,
+        "mask_size": None,
+        "painting_size": None,
+        "weights": {"mine": 1.0},
+    }
+    worker = Worker("paint")
+    try:
+        head, _ = worker.call(asked, bytes(3), seconds=60, limit=0)
+    finally:
+        worker.close()
+    assert head["error"].startswith("style.onnx")
+    assert str(tmp_path) not in head["error"]
 
 
 @pytest.fixture(scope="module")

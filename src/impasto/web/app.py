@@ -54,15 +54,18 @@ class Service:
         self.jobs = Jobs(settings, self.store, self.metrics)
         self.live = Live(settings, self.painter, self.jobs.styles_of)
         self.thumbnails: dict[str, bytes] = {}
+        self.painting = {name: asyncio.Lock() for name in builtin_styles()}
+        """Held while a style's thumbnail is painted."""
 
     async def thumbnail(self, name: str) -> bytes:
-        """A built-in style's, painted when it is first wanted."""
-        if name not in builtin_styles():
+        """A built-in style's, painted once, when it is first wanted."""
+        if name not in self.painting:
             raise Refusal(404, "unknown_style", "there is no such style")
-        if name not in self.thumbnails:
-            options = parse({"style": name, "size": str(THUMBNAIL), "quality": "85"}, {})
-            painted = await self.painter.paint((zoo() / "sample.jpg").read_bytes(), options)
-            self.thumbnails[name] = painted.data
+        async with self.painting[name]:
+            if name not in self.thumbnails:
+                options = parse({"style": name, "size": str(THUMBNAIL), "quality": "85"}, {})
+                painted = await self.painter.paint((zoo() / "sample.jpg").read_bytes(), options)
+                self.thumbnails[name] = painted.data
         return self.thumbnails[name]
 
     async def submit(self, request: Request) -> dict[str, Any]:

@@ -142,7 +142,8 @@ def serve_painting() -> None:
         try:
             head, painted = paint(paintings, *message)
         except (ImpastoError, ValueError) as error:
-            head, painted = {"error": str(error)}, memoryview(b"")
+            folder = Path(message[0]["file"]).parent  # where the server has its files is nobody's business
+            head, painted = {"error": str(error).replace(f"{folder}{os.sep}", "")}, memoryview(b"")
         except MemoryError:
             head, painted = {"error": "the picture takes too much memory to paint; make it smaller"}, memoryview(b"")
         write_frame(sys.stdout.buffer, head | {"memory": memory()}, painted)
