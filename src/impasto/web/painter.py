@@ -134,7 +134,7 @@ class Painter:
             start = time.perf_counter()
             decoded = await self.decode(photo)
             masked = None if mask is None else await self.decode(mask, "mask")
-            asked = order(options, decoded, masked, recipe_of(options, photo, mask, painting))
+            asked = asked_of(options, decoded, masked, recipe_of(options, photo, mask, painting))
             try:
                 head, data = await self._brush(asked, decoded, masked)
             except UnknownPaintingError:
@@ -166,7 +166,7 @@ class Painter:
         return head, data
 
 
-def order(options: Options, photo: Decoded, mask: Decoded | None, recipe: dict[str, Any]) -> dict[str, Any]:
+def asked_of(options: Options, photo: Decoded, mask: Decoded | None, recipe: dict[str, Any]) -> dict[str, Any]:
     """What the process that paints is told of a picture, but for the size of the painting that it may need."""
     return {
         "file": str(options.file),
