@@ -668,7 +668,12 @@ def test_a_video_is_painted_watched_and_saved(page: Page, clip: Path, tmp_path: 
     check_accessible(page)
     expect(job.get_by_role("status")).to_have_text("Done", timeout=200_000)
     expect(job.get_by_label("The painted video")).to_be_visible()
-    page.wait_for_function("document.querySelector('.job video').duration > 0.9")
+    seconds = page.locator(".job video").evaluate("""(video) => new Promise((resolve) => {
+        const tell = () => resolve(video.duration);
+        if (video.readyState) tell();
+        else video.addEventListener("loadedmetadata", tell);
+    })""")
+    assert seconds > 0.9
     check_accessible(page)
     with page.expect_download() as waiting:
         job.get_by_role("link", name="Save the video").click()
