@@ -32,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from impasto.config import TrainConfig, TransformerArgs
 from impasto.export import export_style, load_network, make_spec
 from impasto.images import write_image
+from impasto.memory import keep_memory
 from impasto.networks.norm import InstanceNorm
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
@@ -104,6 +105,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="what to measure; everything unless given")
     args = parse(parser)
     torch.set_num_threads(THREADS)
+    keep_memory()  # as the commands do, for both sides of a ratio
     with tempfile.TemporaryDirectory() as folder:
         record(args.names or MEASUREMENTS, args.json, lambda name: MEASUREMENTS[name](Path(folder)))
 
