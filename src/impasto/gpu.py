@@ -35,6 +35,8 @@ NOTED: Final = 32
 """Shapes that are remembered: one that comes again is captured."""
 WARM: Final = 3
 """Runs before a graph is captured, in which cuDNN tries its ways to convolve and keeps the fastest."""
+capturing = threading.Lock()
+"""Held while a graph is captured, which no two may be at a time in a process."""
 SHARE: Final = 0.9
 """Of what is free on a GPU that is taken; other programs use it too."""
 
@@ -72,7 +74,9 @@ class Frames:
     def __init__(self, forward: Forward, device: str) -> None:
         self.forward, self.device = forward, device
         self.quick = device.startswith("cuda")
-        """Whether graphs and streams are used; no longer once they have failed."""
+        """Whether streams and graphs are used."""
+        self.plain: set[Any] = set()
+        """Shapes that are not captured, since it has failed."""
         self.seen: OrderedDict[Any, None] = OrderedDict()
         self.graphs: OrderedDict[Any, Captured] = OrderedDict()
         self.lock = threading.Lock()
@@ -144,25 +148,25 @@ class Frames:
             self.seen.move_to_end(key)
             while len(self.seen) > NOTED:
                 self.seen.popitem(last=False)
-            if not (again and self.quick and self.capture(key, given)):
+            if not again or key in self.plain or not self.capture(key, given):
                 return self.pixels(*given)
         self.graphs.move_to_end(key)
         return self.graphs[key](*given)
 
     def capture(self, key: Any, given: tuple[Tensor, ...]) -> bool:
-        """Capture the graph of a shape; where that fails, say so once, and never try again."""
+        """Capture the graph of a shape; where that fails, say so, and do not try again."""
         while len(self.graphs) >= KEPT:
             self.graphs.popitem(last=False)
         try:
-            with tried_out():
+            with capturing, tried_out():
                 self.graphs[key] = Captured(self.pixels, given)
         except RuntimeError as error:
             told = "there is not memory enough" if is_full(error) else " ".join(str(error).split())[:200]
         else:
             return True
-        self.quick = False
+        self.plain.add(key)
         emptied(self.device)
-        warnings.warn(f"{self.device}: no graph can be captured, so it goes on without ({told})", stacklevel=2)
+        warnings.warn(f"{self.device}: a graph cannot be captured, so it goes on without ({told})", stacklevel=2)
         return False
 
     def forget(self) -> None:
@@ -178,14 +182,14 @@ class Lane:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.stream: Any = torch.cuda.Stream(device)
+        self.stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self.pinned: dict[str, Tensor] = {}
 
     def buffer(self, name: str, like: Tensor) -> Tensor:
         """Pinned memory by name, shaped as a tensor."""
         there = self.pinned.get(name)
         if there is None or there.shape != like.shape or there.dtype != like.dtype:
-            self.pinned[name] = there = torch.empty(like.shape, dtype=like.dtype, pin_memory=True)
+            self.pinned[name] = there = pinned(like)
         return there
 
     def up(self, name: str, value: Tensor) -> Tensor:
@@ -200,6 +204,11 @@ class Lane:
             there.copy_(value, non_blocking=True)
         self.stream.synchronize()
         return there.numpy().copy()
+
+
+def pinned(like: Tensor) -> Tensor:
+    """Pinned memory for a tensor."""
+    return torch.empty(like.shape, dtype=like.dtype, pin_memory=True)
 
 
 class Captured:

@@ -112,7 +112,7 @@ def sums(features: Tensor, weights: Tensor | None = None, *, cross: bool = True)
 
 
 Taker = Callable[[Tensor, bool], tuple[Tensor, Tensor]]
-"""What takes means and variances (1 or N, C) of features (N, C, H, W) or, asked for products, covariances (1 or N, C, C).
+"""What takes means (1 or N, C) of features (N, C, H, W), and variances or, asked for products, covariances (., C, C).
 
 All are float32. See networks/shared.py for such.
 """
