@@ -287,7 +287,7 @@ def test_what_a_network_holds_is_a_matter_of_its_pixels(palette: Path, tiny: Pat
         photo, rows = torch.zeros((side, side, 3), dtype=torch.uint8), map(torch.from_numpy, rows_of(style))
         with Held() as held, torch.inference_mode():
             network.frames.pixels(photo, *rows)
-        return held.most / side**2
+        return float(held.most / side**2)
 
     for style in (style_of(palette), style_of(tiny)):
         wide, half = (network_of(style, precision).held(style.spec) for precision in ("float32", "auto"))
@@ -616,7 +616,7 @@ def test_frames_of_a_video_are_painted_abreast_and_come_in_order(
     source, style = write_clip(tmp_path / "a.mp4", blocks(count=12)), style_of(palette)
     network = network_of(style)
     together = threading.Barrier(clips.ABREAST)
-    paint = network.paint
+    paint: Callable[..., Pixels] = network.paint
 
     def slowed(photo: Pixels, *rows: Any) -> Pixels:
         together.wait(timeout=20)  # for as many as are to be at work
