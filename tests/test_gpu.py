@@ -308,6 +308,7 @@ def test_tiles_are_as_large_as_the_memory_lets_them(palette: Path, monkeypatch: 
         monkeypatch.setattr(gpu, "free_bytes", lambda _, room=room: room)
         plan = plan_of(style, (6000, 9000))
         assert plan.tiled
+        assert plan.gigabytes * 1e9 <= max(room, 6e8)  # that of the least sample
         sides.append(plan.side)
         assert plan == plan_of(style, (6000, 9000))
     assert sides == sorted(sides, reverse=True)

@@ -171,7 +171,8 @@ def plan_on_gpu(photo: Size, canvas: Size, style: Style, runtime: TorchRuntime, 
         if by_tiles or limit.memory is not None:
             raise
         return whole
-    side = math.isqrt(int(min(room / cost, runtime.full / 4, LARGEST**2)))  # of what ran out, half the side
+    fits = min(room / (SAMPLE_TILES * cost), runtime.full / 4, LARGEST**2)  # of what ran out, half the side
+    side = math.isqrt(int(fits))
     tile = max(1, min(side, limit.tile or side))
     return tiled(photo, canvas, style, needs, (cost, cost), Limit(memory=room, tile=tile), GPU_APART, 0)
 

@@ -16,7 +16,7 @@ Taken = tuple[Tensor, Tensor]
 """Means (1, C) and variances (1, C) or covariances (1, C, C), float32."""
 Sums = tuple[Tensor, Tensor, Tensor]
 """Of features less some value: their number (), sum (C,) and that of their squares (C,) or products (C, C)."""
-VALUES = 1 << 24
+VALUES = 1 << 22
 """That are made float32 at a time."""
 
 
