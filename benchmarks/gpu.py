@@ -81,7 +81,7 @@ def about(device: str | None) -> dict[str, Any]:
     if device == "cuda":
         properties = torch.cuda.get_device_properties(device)
         told |= {"gpu": properties.name, "gpu_gb": round(properties.total_memory / 1e9, 1)}
-        told |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+        told |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
         told["float32_by_tf32"] = {"cudnn": torch.backends.cudnn.allow_tf32}  # of convolutions
     return told
 
@@ -150,7 +150,7 @@ def painting(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         with FlopCounterMode(display=False) as counter:
             exact = eager(photos[0], *rows)
         flops = counter.get_total_flops()
-        wanted = {
+        wanted: dict[str, Callable[[], object]] = {
             "eager_float32": partial(eager, photos[0], *rows),
             "one_by_one": partial(network.paint, photos[0], *rows),
             "network_alone": alone(network, photos[0], rows),
@@ -216,13 +216,14 @@ def large(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         cost = GPU_SLACK * network.held(style.spec)
         told: dict[str, Any] = {"bytes_a_pixel_with_slack": round(cost)}
         painted = {}
-        for key, how in (("whole", {"tile": WHOLE}), ("tiles", {"memory": LITTLE * args.share})):
-            limit = Limit(memory=how.get("memory") and how["memory"] * 1e9, tile=how.get("tile"))  # type: ignore[arg-type]
+        ways: dict[str, dict[str, Any]] = {"whole": {"tile": WHOLE}, "tiles": {"memory": LITTLE * args.share}}
+        for key, how in ways.items():
+            limit = Limit(memory=how.get("memory") and how["memory"] * 1e9, tile=how.get("tile"))
             network.forget()
             with warnings.catch_warnings(record=True) as caught, Peak(args.device) as peak:
                 warnings.simplefilter("always")
                 start = time.perf_counter()
-                painted[key] = stylize(photo, style, device="gpu", **how)  # type: ignore[arg-type]
+                painted[key] = stylize(photo, style, device="gpu", **how)
                 seconds = time.perf_counter() - start
             plan = make_plan(photo.shape[:2], photo.shape[:2], style, network, limit)
             predicted = plan.gigabytes or (math.prod(photo.shape[:2]) * cost + GPU_APART) / 1e9
@@ -237,8 +238,8 @@ class Peak:
     """Gigabytes that were taken at most of a GPU inside; of the CPU, those of tensors made in this thread."""
 
     def __init__(self, device: str) -> None:
-        self.device, self.held = device, Held()
-        self.gigabytes = math.nan
+        self.device, self.gigabytes = device, math.nan
+        self.held: Any = Held()
 
     def __enter__(self) -> "Peak":
         if self.device == "cuda":
@@ -266,7 +267,7 @@ def training(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for i, path in enumerate(paintings):
         write_image(path, noise_photo((600, 800)) ^ np.uint8(i))
     common: dict[str, Any] = {"photos": folder / "photos", "device": args.device}
-    shape = {key: tuple(recipe[key]) for key in ("image_size", "batch_size", "style_weight")}
+    shape: dict[str, Any] = {key: tuple(recipe[key]) for key in ("image_size", "batch_size", "style_weight")}
     shape |= {key: recipe[key] for key in ("steps", "tv_weight", "stability_weight")}
     config = TrainConfig(paintings, output=folder / "a.onnx", loss_network=loss_networks(folder), **common, **shape)
     added = TrainConfig(paintings[:1], output=folder / "b.onnx", base="palette", steps=DEFAULT_STEPS, **common)

@@ -47,7 +47,7 @@ def test_a_gpu_is_rehearsed_on_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path
         told = results["painting"][f"palette {size}"]
         assert min(told["frames_a_second"].values()) > 0
         assert told["times_eager"] > 0
-        assert 0 < told["share_of_matmul"]
+        assert told["share_of_matmul"] > 0
         assert told["db_to_eager_float32"] > 40
     told = results["large"]["palette"]
     assert told["db_tiles_to_whole"] > 40
