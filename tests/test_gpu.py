@@ -24,7 +24,7 @@ from conftest import random_palette
 from impasto import clips, gpu, large, runtimes
 from impasto.errors import DeviceError, StyleError
 from impasto.export import export_style, make_spec
-from impasto.gpu import Frames, Held
+from impasto.gpu import ChannelsLast, Frames, Held
 from impasto.images import Picture, from_network, to_network
 from impasto.large import Limit, Plan, make_plan
 from impasto.networks.norm import InstanceNorm
@@ -137,7 +137,50 @@ def test_a_norm_whose_statistics_are_taken_is_the_norm_and_keeps_the_layout() ->
         made = norm(x)
     torch.testing.assert_close(made, norm(x))
     assert made.is_contiguous(memory_format=torch.channels_last)
-    assert norm(x).dtype == made.dtype
+    several = torch.cat([x, 3 * x + 1, x.flip(3)])
+    with taken_by(own):
+        torch.testing.assert_close(norm(several)[:1], made)
+        assert norm(several).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(norm(several)[:1], made)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "constant"])
+@pytest.mark.parametrize("pad", [(1, 1, 1, 1), (4, 3, 2, 0), (0, 5, 6, 1)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_borders_are_pytorchs_in_the_layout_of_the_map(mode: str, pad: tuple[int, ...], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 9, 7).to(dtype, memory_format=torch.channels_last)
+    expected = F.pad(x, pad, mode=mode)
+    with ChannelsLast(), Held() as held:
+        made = F.pad(x, pad, mode=mode)
+    assert torch.equal(made, expected)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert held.most < made.nbytes + 1000  # no copy beside
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_blocks_of_pixels_are_pytorchs_in_the_layout_of_the_map(factor: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 4 * factor**2, 6, 5).contiguous(memory_format=torch.channels_last)
+    with ChannelsLast(), Held() as held:
+        made = F.pixel_shuffle(x, factor)
+    assert torch.equal(made, F.pixel_shuffle(x, factor))
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert held.most == made.nbytes
+
+
+@pytest.mark.parametrize("name", ["tiny", "palette", "valid", "batch_norm"])
+def test_all_maps_of_a_network_are_channels_last(name: str, request: pytest.FixtureRequest) -> None:
+    network, photo = network_of(style_of(request.getfixturevalue(name)), "auto"), scene(48, 64)
+    steps: list[int] = []  # from channel to channel, of parts of maps too
+    for module in network.net.modules():
+        if getattr(getattr(module, "weight", None), "ndim", 0) == 4:
+            module.register_forward_hook(
+                lambda _module, given, made: steps.extend(value.stride(1) for value in (*given, made))
+            )
+    network.paint(photo, *rows_of(style_of(request.getfixturevalue(name))))
+    assert len(steps) > 10
+    assert {*steps} == {1}
 
 
 def test_crops_that_are_a_picture_have_its_statistics() -> None:
@@ -391,6 +434,18 @@ def test_a_small_picture_goes_to_the_cpu_at_once(palette: Path) -> None:
     assert distance(painted, stylize(photo, style, precision="float32")) <= 1
 
 
+def test_a_gpu_without_any_room_is_not_even_counted_on(palette: Path) -> None:
+    style, photo = style_of(palette), scene(400, 500)
+    network = network_of(style)
+    network.net = Full(network.net, 0)
+    assert network.held(style.spec) == float("inf")
+    with pytest.warns(UserWarning, match="on the CPU instead"):
+        painted = stylize(photo, style, device="gpu", precision="float32")
+    assert distance(painted, stylize(photo, style, precision="float32")) <= 1
+    network.net = network.net.net
+    assert 24 < network.held(style.spec) < 1000  # another time there may be
+
+
 def test_other_failures_are_told_and_not_gone_around(palette: Path) -> None:
     style = style_of(palette)
     network = network_of(style)
@@ -410,6 +465,7 @@ def test_other_failures_are_told_and_not_gone_around(palette: Path) -> None:
         ("CUDA error: out of memory", True),
         ("MPS backend out of memory (MPS allocated: 9 GB)", True),
         ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("input tensor must fit into 32-bit index math", True),
         ("CUDA error: device-side assert triggered", False),
     ],
 )

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from impasto.memory import free_memory
@@ -41,6 +43,10 @@ SHARE: Final = 0.9
 """Of what is free on a GPU that is taken; other programs use it too."""
 
 
+FULL: Final = ("out of memory", "ALLOC_FAILED", "32-bit index")
+"""In errors that smaller tiles get around; the last is of maps of more values than kernels count."""
+
+
 def halved(net: nn.Module, device: str, dtype: torch.dtype) -> nn.Module:
     """A network on a device, with its convolutions, and only those, in `dtype` and channels last.
 
@@ -62,6 +68,43 @@ def narrowed(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...
     """Inputs of a convolution in the type of its weights."""
     weight: Tensor = module.weight  # type: ignore[assignment]
     return (inputs[0].to(weight.dtype), *inputs[1:])
+
+
+class ChannelsLast(TorchFunctionMode):
+    """Pads and unfolds maps inside in the layout that they have.
+
+    CUDA's kernels for that copy a channels-last map to the other layout first, and cuDNN copies it back.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        told = kwargs or {}
+        if func is F.pad and told.get("mode") in ("reflect", "replicate"):
+            return padded(*args, mode=told["mode"])
+        if func is torch.pixel_shuffle:
+            return unfolded(*args)
+        return func(*args, **told)
+
+
+def padded(x: Tensor, pad: Sequence[int], mode: str) -> Tensor:
+    """Map (N, C, H, W) with a border (left, right, above, below), as `torch.nn.functional.pad` gives it."""
+    left, right, above, below = pad
+    rows, columns = (
+        torch.arange(-before, length + after, device=x.device)
+        for before, length, after in ((above, x.shape[2], below), (left, x.shape[3], right))
+    )
+    if mode == "reflect":
+        rows, columns = ((n - 1) - (n - 1 - i.abs()).abs() for i, n in zip((rows, columns), x.shape[2:], strict=True))
+    else:
+        rows, columns = (i.clamp(0, n - 1) for i, n in zip((rows, columns), x.shape[2:], strict=True))
+    return x.permute(0, 2, 3, 1)[:, rows[:, None], columns].permute(0, 3, 1, 2)
+
+
+def unfolded(x: Tensor, factor: int) -> Tensor:
+    """Channels (N, C factor^2, H, W) as blocks of pixels (N, C, factor H, factor W): `torch.pixel_shuffle`."""
+    count, channels, height, width = x.shape
+    parts = x.permute(0, 2, 3, 1).reshape(count, height, width, channels // factor**2, factor, factor)
+    made = parts.permute(0, 1, 4, 2, 5, 3).reshape(count, height * factor, width * factor, channels // factor**2)
+    return made.permute(0, 3, 1, 2)
 
 
 class Frames:
@@ -135,7 +178,9 @@ class Frames:
         if not hasattr(self.own, "lane"):
             self.own.lane = Lane(self.device)
             with self.lock:
-                self.work = self.work or torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+                if self.work is None:
+                    self.work = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+                    self.work.wait_stream(torch.cuda.current_stream(self.device))  # which made the weights
         made: Lane = self.own.lane
         return made
 
@@ -298,7 +343,5 @@ def emptied(device: str) -> None:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that there is not memory enough; of CUDA's libraries some have words of their own."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        word in str(error) for word in ("out of memory", "ALLOC_FAILED")
-    )
+    """Whether an error says that a picture is too large; of CUDA's libraries some have words of their own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in FULL)

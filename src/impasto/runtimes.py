@@ -205,9 +205,10 @@ class TorchRuntime:
         """
         if known is not None:
             taker = self.shared.Known(known)
-        elif taker is None and len(image) == 1 and self.device != "mps":  # there, types do not mix
-            taker = self.shared.own
-        with self.statistics.taken_by(taker):
+        if self.device == "mps":  # where types do not mix, and maps are as they are
+            with self.statistics.taken_by(taker):
+                return self.net(image, *rows)
+        with self.statistics.taken_by(taker or self.shared.own), self.gpu.ChannelsLast():
             return self.net(image, *rows)
 
     def given(self, statistics: Sequence[Any]) -> "TorchRuntime":
@@ -218,13 +219,19 @@ class TorchRuntime:
         return made
 
     def held(self, spec: "StyleSpec") -> float:
-        """Bytes a pixel that painting takes at most: counted, once, on a small picture."""
+        """Bytes a pixel that painting takes at most: counted, once, on a small picture.
+
+        Where not even that fits, no number of them does.
+        """
         if self.bytes_a_pixel is None:
             side = max(PROBE, spec.min_size + 4) // spec.multiple * spec.multiple + spec.multiple
             photo = self.torch.zeros((side, side, 3), dtype=self.torch.uint8, device=self.device)
             rows = [self.torch.ones(spec.rows, device=self.device) / spec.rows] if spec.rows else []
-            with self.told((side, side)), self.torch.inference_mode(), self.gpu.Held() as counted:
-                self.frames.pixels(photo, *rows)
+            try:
+                with self.told((side, side)), self.torch.inference_mode(), self.gpu.Held() as counted:
+                    self.frames.pixels(photo, *rows)
+            except GpuMemoryError:
+                return math.inf
             self.bytes_a_pixel = counted.most / side**2
         return self.bytes_a_pixel
 

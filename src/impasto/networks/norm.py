@@ -43,14 +43,17 @@ def normalize(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 def taken_norm(taker: Taker, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Normalisation of x (N, C, H, W) by statistics that `taker` takes, one for all pictures; scale and shift (C,).
+    """Normalisation of x (N, C, H, W) by statistics that `taker` takes, of all or of each picture; scale, shift (C,).
 
     As batch normalisation, which leaves a channels-last map in its layout and computes in float32 whatever its type.
     """
     mean, variance = taker(x, False)
     if x.device.type == "mps":  # where all have to be of one type
         return F.batch_norm(x.float(), mean[0], variance[0], scale, shift, eps=EPS).to(x.dtype)
-    return F.batch_norm(x, mean[0], variance[0], scale, shift, eps=EPS)
+    if len(mean) == 1:
+        return F.batch_norm(x, mean[0], variance[0], scale, shift, eps=EPS)
+    parts = zip(x.split(1), mean, variance, strict=True)  # type: ignore[no-untyped-call]
+    return torch.cat([F.batch_norm(one, m, v, scale, shift, eps=EPS) for one, m, v in parts])
 
 
 def trains_on_cpu(x: Tensor) -> bool:

@@ -21,7 +21,7 @@ VALUES = 1 << 22
 
 
 def own(x: Tensor, products: bool) -> Taken:
-    """Statistics of one picture's map (1, C, H, W) by itself.
+    """Statistics of each picture's map by itself.
 
     The variance is that of the differences from the mean as the map's type has it, which are exact where they are
     small, and is corrected for what that is beside the mean. Squares are summed in float32: in float16 they end at
