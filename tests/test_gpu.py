@@ -515,13 +515,24 @@ class Stream:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stand in for CUDA's streams and graphs; counts the captures, and tells whether one is under way."""
-    state = SimpleNamespace(captures=0, emptied=0, fails=None)
+    state = SimpleNamespace(captures=0, emptied=0, fails=None, current=threading.local())
+    current = state.current
+    current.stream = Stream()
+
+    @contextlib.contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        before, current.stream = getattr(current, "stream", None), stream
+        try:
+            yield
+        finally:
+            current.stream = before
 
     @contextlib.contextmanager
     def graph(tape: Tape, *, stream: Any, capture_error_mode: str) -> Iterator[None]:
         assert isinstance(stream, Stream)
         assert capture_error_mode == "thread_local"
         if state.fails:
+            current.stream = stream  # as PyTorch leaves it
             raise state.fails
         state.captures += 1
         with tape:
@@ -529,8 +540,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     for name, value in {
         "Stream": Stream,
-        "current_stream": Stream,
-        "stream": lambda _: contextlib.nullcontext(),
+        "current_stream": lambda _: getattr(current, "stream", None),
+        "stream": on,
         "CUDAGraph": Tape,
         "graph": graph,
     }.items():
@@ -602,6 +613,14 @@ def test_a_graph_that_cannot_be_captured_is_told_once_and_done_without(
     network, plain = quick(network_of(style)), TorchRuntime(style.data, "cpu", "float32")
     photo, rows = scene(64, 80), rows_of(style)
     expected = plain.paint(photo, *rows)
+    pixels, streams = network.frames.pixels, list[bool]()
+
+    def watched(*given: Tensor) -> Tensor:
+        streams.append(cuda.current.stream is network.frames.work)
+        made: Tensor = pixels(*given)
+        return made
+
+    network.frames.pixels = watched
     network.paint(photo, *rows)
     with pytest.warns(UserWarning, match=f"a graph cannot be captured, so it goes on without .{reason}") as caught:
         np.testing.assert_array_equal(network.paint(photo, *rows), expected)
@@ -610,6 +629,7 @@ def test_a_graph_that_cannot_be_captured_is_told_once_and_done_without(
     for _ in range(3):
         np.testing.assert_array_equal(network.paint(photo, *rows), expected)
     assert cuda.captures == 0
+    assert streams == [True, *gpu.WARM * [False], *4 * [True]]
 
 
 def test_graphs_give_their_memory_back_where_it_runs_out(palette: Path, cuda: SimpleNamespace) -> None:

@@ -203,7 +203,7 @@ class Frames:
         while len(self.graphs) >= KEPT:
             self.graphs.popitem(last=False)
         try:
-            with capturing, tried_out():
+            with capturing, tried_out(), torch.cuda.stream(self.work):  # which PyTorch leaves where capturing fails
                 self.graphs[key] = Captured(self.pixels, given)
         except RuntimeError as error:
             told = "there is not memory enough" if is_full(error) else " ".join(str(error).split())[:200]
