@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -64,6 +65,9 @@ def test_alpha_and_metadata_are_written_by_strips(
     np.testing.assert_array_equal(found.pixels, make(37, 53))
     assert found.alpha is not None
     np.testing.assert_array_equal(found.alpha, alpha)
+    other = cv2.imread(str(tmp_path / "a.tif"), cv2.IMREAD_UNCHANGED)  # which keeps all 16 bits of alpha
+    assert other is not None
+    np.testing.assert_array_equal(other[..., 3], alpha if make is scene else alpha * np.uint16(257))
     assert (found.dpi, found.icc) == (72.0, display_p3())
     kept = Image.Exif()
     kept.load(found.exif)
@@ -117,6 +121,20 @@ def test_another_order_of_bytes_is_told(tmp_path: Path) -> None:
     bits = next(struct.unpack("<I", entry[3])[0] for entry in entries if entry[0] == 258)
     (tmp_path / "a.tif").write_bytes(other[:bits] + struct.pack(">3H", 16, 16, 16) + other[bits + 6 :])
     with pytest.raises(ImageError, match="it has another order of bytes than this machine"):
+        read_mapped(tmp_path / "a.tif")
+
+
+def test_strips_in_another_order_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiff, "STRIP", 200)
+    write_image(tmp_path / "a.tif", scene(40, 50))
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    entries = [struct.unpack_from("<HHII", data, 10 + 12 * i) for i in range(struct.unpack_from("<H", data, 8)[0])]
+    place = next(value for tag, _, _, value in entries if tag == 273)
+    one, two = struct.unpack_from("<2I", data, place)
+    assert two > one
+    struct.pack_into("<2I", data, place, two, one)
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(ImageError, match="it does not have its rows one after another"):
         read_mapped(tmp_path / "a.tif")
 
 
