@@ -108,7 +108,7 @@ def test_only_convolutions_are_halved(palette: Path) -> None:
     assert (kinds, others) == ({torch.float16}, {torch.float32})
 
 
-@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (900.0, 2.0), (-3.0, 0.01), (0.0, 3000.0)])
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (902.3, 2.0), (-3.0, 0.01), (0.0, 3000.0)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_statistics_of_a_map_are_exact_whatever_its_type(mean: float, deviation: float, dtype: torch.dtype) -> None:
     """Of large means, whose squares hide the deviation, and of large deviations, whose squares float16 has not."""
@@ -118,7 +118,7 @@ def test_statistics_of_a_map_are_exact_whatever_its_type(mean: float, deviation:
     found, variance = own(x, False)
     assert found.dtype == variance.dtype == torch.float32
     torch.testing.assert_close(found.double(), exact.mean((2, 3)), rtol=1e-5, atol=1e-5 * deviation)
-    torch.testing.assert_close(variance.double(), exact.var((2, 3), correction=0), rtol=0.01, atol=1e-9)
+    torch.testing.assert_close(variance.double(), exact.var((2, 3), correction=0), rtol=2e-3, atol=1e-9)
 
 
 def test_a_flat_map_has_no_variance_below_nothing() -> None:
