@@ -79,7 +79,7 @@ class ChannelsLast(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         told = kwargs or {}
         if func is F.pad and told.get("mode") in ("reflect", "replicate"):
-            return padded(*args, mode=told["mode"])
+            return padded(args[0], args[1], told["mode"])
         if func is torch.pixel_shuffle:
             return unfolded(*args)
         return func(*args, **told)
