@@ -166,7 +166,7 @@ def stylize(
                 if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
-            deep = not upscale and job.target.suffix.lower() in DEEP_SUFFIXES
+            deep = job.target.suffix.lower() in DEEP_SUFFIXES
             large = None if upscale else job.target
             picture = read_source(job.source, deep=deep, icc=icc, target=large)
             asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
