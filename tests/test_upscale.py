@@ -371,7 +371,9 @@ def test_the_command_fails_in_one_line(run: Run, args: tuple[str, ...], code: in
     assert sorted(Path().iterdir()) == before
 
 
-@pytest.mark.parametrize(("target", "dtype"), [("large.png", np.uint16), ("large.tif", np.uint16), ("large.webp", np.uint8)])
+@pytest.mark.parametrize(
+    ("target", "dtype"), [("large.png", np.uint16), ("large.tif", np.uint16), ("large.webp", np.uint8)]
+)
 def test_sixteen_bits_stay_sixteen_where_the_file_has_them(run: Run, mine: Path, target: str, dtype: type) -> None:
     write_image("deep.png", Picture(ramp(20, 30)))
     assert run("upscale", "deep.png", "--upscaler", mine, "-o", target)[::2] == (0, "")
