@@ -627,7 +627,6 @@ def test_wrong_usage_of_other_commands(run: Run, args: list[str], word: str) -> 
         (("stylize", "--style", "candy", "--", ""), "after -- is empty"),
         (("upscale", ""), "after upscale is empty"),
         (("redo", "photo.png", "-o", ""), "after -o is empty"),
-        (("serve", "--token", ""), "after --token is empty"),
     ],
 )
 @pytest.mark.usefixtures("photo")

@@ -71,7 +71,7 @@ def upscale(
 def chosen(scale: int | None, upscaler: str | Path | Upscaler | None) -> list[Upscaler]:
     """Upscalers to apply one after another; raises ValueError for a scale that they do not have."""
     if scale is not None and scale not in SCALES:
-        raise ValueError(f"scale is {scale}; it must be one of {', '.join(map(str, SCALES))}")
+        raise ValueError(f"scale is {scale!r}; it must be one of {', '.join(map(str, SCALES))}")
     if upscaler is None:
         return upscalers_for(scale or 4)
     one = upscaler if isinstance(upscaler, Upscaler) else load_upscaler(upscaler)
@@ -128,7 +128,7 @@ def bicubic(pixels: Pixels, scale: int) -> Pixels:
     large = np.empty((scale * height, scale * width, 3), np.uint16)
     for channel in range(3):  # of 16 bits Pillow resizes single planes, as floats
         plane = Image.fromarray(pixels[..., channel].astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-        large[..., channel] = np.rint(np.clip(plane, 0, 65535))
+        large[..., channel] = np.rint(np.asarray(plane).clip(0, 65535))
     return large
 
 
