@@ -813,6 +813,7 @@ def test_a_matrix_of_one_style(run: Run, colors: Path, photo: Pixels) -> None:
     ("args", "code", "word"),
     [
         (["--matrix", "red"], 2, "--matrix needs --sheet"),
+        (["--photo", "photo.png"], 2, "--photo needs --sheet"),
         (["--sheet", "s.txt"], 2, "--sheet is s.txt; it must end in"),
         (["--sheet", "photo.png", "--photo", "photo.png"], 2, "one of the files that are read"),
         (["--sheet", "s.png", "--side", "3"], 2, "side is 3"),

@@ -353,6 +353,7 @@ def test_standard_input_and_output(run: Run, noise: Noise, monkeypatch: pytest.M
     ("args", "code", "message"),
     [
         ((), 2, "no photograph given"),
+        ((".",), 2, ". is a folder; give a picture"),
         (("photo.png", "-o", "photo.png"), 2, "one of the files that are read"),
         (("photo.png", "-o", "a.txt"), 2, "must end in one of"),
         (("photo.png", "--scale", "3"), 2, "Invalid value"),
