@@ -8,7 +8,6 @@ training saw are used: every sixth.
 """
 
 import argparse
-import json
 import math
 import time
 from functools import partial
@@ -33,7 +32,7 @@ from impasto.styles import load_style
 from impasto.stylize import pad, stylize
 from impasto.targets import to_tensor
 from measure import Judge, Pixels
-from speed import HD, THREADS, UHD, machine, medians, noise_photo, peak_gb, psnr, ran, tool
+from speed import HD, THREADS, UHD, medians, noise_photo, parse, peak_gb, psnr, record, tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,16 +57,11 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=available(), help="only these")
     parser.add_argument("--judge", default="vgg19-small16x")
     parser.add_argument("--sheet", type=Path, help="picture to write")
-    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
-    args = parser.parse_args()
+    args = parse(parser)
     torch.set_num_threads(THREADS)
-    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.names or [name for name in MEASUREMENTS if name != "sheet"]:
-        about = {"machine": machine(), "command": ran(), "held_out": [path.name for path in held_out(args)]}
-        results[name] = about | MEASUREMENTS[name](args)
-        print(name, json.dumps(results[name], indent=2), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
+    about = {"held_out": [path.name for path in held_out(args)]}
+    names = args.names or [name for name in MEASUREMENTS if name != "sheet"]
+    record(names, args.json, lambda name: about | MEASUREMENTS[name](args))
 
 
 def held_out(args: argparse.Namespace) -> list[Path]:

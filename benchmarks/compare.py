@@ -25,7 +25,7 @@ from impasto.styles import Style, load_file
 from impasto.stylize import stylize
 from impasto.train import train
 from measure import Judge, energies
-from speed import machine, ran
+from speed import machine, ran, write
 
 HD = (1080, 1920)
 CANDIDATES: dict[str, dict[str, Any]] = {
@@ -64,8 +64,7 @@ def main() -> None:
         photo = read_image(find_photos(args.validation)[0].read())
         write_image(path.with_suffix(".png"), sheet(photo, styles))
         print(name, json.dumps(results[name]), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
+        write(results, args.json)
 
 
 def config_of(args: argparse.Namespace, departures: Mapping[str, Any], path: Path) -> TrainConfig:

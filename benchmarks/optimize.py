@@ -7,7 +7,6 @@ by the latter; ``balance``: every painting on three photos with the defaults; ``
 """
 
 import argparse
-import json
 import resource
 import statistics
 import sys
@@ -28,7 +27,7 @@ from impasto.optimize import Run, optimize
 from impasto.sheets import draw
 from impasto.targets import scale_to
 from measure import Judge, Pixels
-from speed import machine, peak_gb, ran, random_vgg19
+from speed import parse, peak_gb, random_vgg19, record
 
 SIDE = 512
 ITERATIONS = 500
@@ -52,18 +51,15 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, required=True, help="folder for the sheets of pictures")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pictures", type=Path, help="folder to keep pictures in, and to take from what is there")
-    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
-    args = parser.parse_args()
+    args = parse(parser)
     torch.set_num_threads(args.threads)
     keep_memory()  # as the command does, for both of what is compared
-    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.names or MEASUREMENTS:
-        about = {"machine": machine(), "command": ran(), "loss_network": Path(args.loss_network).name}
+
+    def measure(name: str) -> dict[str, Any]:
         with TemporaryDirectory() as folder:
-            results[name] = about | MEASUREMENTS[name](args, Path(folder))
-        print(name, json.dumps(results[name], indent=2), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
+            return {"loss_network": Path(args.loss_network).name} | MEASUREMENTS[name](args, Path(folder))
+
+    record(args.names or MEASUREMENTS, args.json, measure)
 
 
 def speed(args: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from impasto.styles import Style, load_file
 from impasto.stylize import BROADEST, FINEST, stylize
 from impasto.targets import Targets, scale_to, to_tensor
 from measure import PAINTING_SIDE, PERIODS, Judge, at, spectrum
-from speed import machine, ran
+from speed import parse, record
 
 Pixels = npt.NDArray[np.uint8]
 PUBLISHED = {
@@ -69,17 +69,12 @@ def main() -> None:
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="what L-BFGS begins with")
     parser.add_argument("--count", type=int, default=10, help="of the objective's photos")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
-    args = parser.parse_args()
+    args = parse(parser)
     torch.set_num_threads(args.threads)
     keep_memory()
-    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.names or ("distances", "curves", "sliders"):
-        about = {"machine": machine(), "command": ran(), "palette": args.palette.name}
-        results[name] = about | MEASUREMENTS[name](load_file(args.palette), args)
-        print(name, json.dumps(results[name], indent=2), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
+    palette, about = load_file(args.palette), {"palette": args.palette.name}
+    names = args.names or ("distances", "curves", "sliders")
+    record(names, args.json, lambda name: about | MEASUREMENTS[name](palette, args))
 
 
 def distances(palette: Style, args: argparse.Namespace) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from impasto.runtimes import processors, share_processors
 from impasto.styles import Style, find_style, read_style
 from large import MEMORY, poster, tiles, vast
 from odd import Peaks, odd
-from speed import machine, ran
+from speed import parse, record
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 STYLE = "candy"
@@ -59,16 +59,13 @@ def main() -> None:
         "--memory", type=float, default=MEMORY, help="gigabytes that tiles, poster, vast and shares may use"
     )
     parser.add_argument("--odd", type=int, default=3000, help="odd files")
-    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
-    args = parser.parse_args()
-    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.names or MEASUREMENTS:
-        about = {"machine": machine() | {"load": os.getloadavg()[0]}, "command": ran()}
+    args = parse(parser)
+
+    def measure(name: str) -> dict[str, Any]:
         with TemporaryDirectory() as folder:
-            results[name] = about | MEASUREMENTS[name](args, Path(folder))
-        print(name, json.dumps(results[name], indent=2), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
+            return MEASUREMENTS[name](args, Path(folder))
+
+    record(args.names or MEASUREMENTS, args.json, measure, load=True)
 
 
 def make_photos(folder: Path, count: int, side: int) -> Path:

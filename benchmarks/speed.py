@@ -8,6 +8,7 @@ values. Nothing else should run on the machine.
 import argparse
 import json
 import math
+import os
 import platform
 import shutil
 import statistics
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from impasto.config import TrainConfig, TransformerArgs
 from impasto.export import export_style, load_network, make_spec
 from impasto.images import write_image
+from impasto.memory import keep_memory
 from impasto.networks.norm import InstanceNorm
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.vgg import conv_names
@@ -101,16 +103,38 @@ def main() -> None:
     """Measure what is asked for, print it and write it as JSON."""
     parser = argparse.ArgumentParser(description="Measure Impasto's speed.")
     parser.add_argument("names", nargs="*", help="what to measure; everything unless given")
-    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
-    args = parser.parse_args()
+    args = parse(parser)
     torch.set_num_threads(THREADS)
-    results: dict[str, Any] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    keep_memory()  # as the commands do, for both sides of a ratio
     with tempfile.TemporaryDirectory() as folder:
-        for name in args.names or MEASUREMENTS:
-            results[name] = {"machine": machine(), "command": ran()} | MEASUREMENTS[name](Path(folder))
-            print(name, json.dumps(results[name], indent=2), flush=True)
-            if args.json:
-                args.json.write_text(json.dumps(results, indent=2) + "\n")
+        record(args.names or MEASUREMENTS, args.json, lambda name: MEASUREMENTS[name](Path(folder)))
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Arguments of a benchmark, with the file for its results."""
+    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
+    return parser.parse_args()
+
+
+def record(
+    names: Iterable[str], file: Path | None, measure: Callable[[str], Mapping[str, Any]], *, load: bool = False
+) -> None:
+    """Take one measurement after another, print each, and write it to the file of results, if there is one.
+
+    `load`: whether that of the machine, before each, is written too.
+    """
+    results: dict[str, Any] = json.loads(file.read_text()) if file and file.exists() else {}
+    for name in names:
+        here = machine() | ({"load": os.getloadavg()[0]} if load else {})
+        results[name] = {"machine": here, "command": ran(), **measure(name)}
+        print(name, json.dumps(results[name], indent=2), flush=True)
+        write(results, file)
+
+
+def write(results: Mapping[str, Any], file: Path | None) -> None:
+    """Write results to their file, if there is one."""
+    if file:
+        file.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def ran() -> str:

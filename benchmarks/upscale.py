@@ -6,7 +6,6 @@ bicubic interpolation, and how far features are from the photo's, over how far t
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from impasto.upscale import bicubic, upscale
 from impasto.upscalers import Upscaler, load_upscaler
 from measure import PERIODS, at, spectrum
 from quality import ssim
-from speed import HD, THREADS, machine, medians, noise_photo, ran
+from speed import HD, THREADS, medians, noise_photo, parse, record
 
 Pixels = npt.NDArray[np.uint8]
 LAYERS = ("relu1_2", "relu2_1", "relu2_2", "relu3_1")
@@ -52,15 +51,9 @@ def main() -> None:
     parser.add_argument("--blur", type=float, default=1.0, help="deviation of the Gaussian")
     parser.add_argument("--at", nargs="+", default=[], help="centres of the sheet's crops, as 0.5,0.4, one a photo")
     parser.add_argument("--sheet", type=Path, default=Path("upscale.png"), help="picture to write")
-    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
-    args = parser.parse_args()
+    args = parse(parser)
     torch.set_num_threads(THREADS)
-    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.names:
-        results[name] = {"machine": machine(), "command": ran()} | MEASUREMENTS[name](args)
-        print(name, json.dumps(results[name], indent=2), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
+    record(args.names, args.json, lambda name: MEASUREMENTS[name](args))
 
 
 def by_scale(args: argparse.Namespace) -> dict[int, dict[str, Upscaler]]:

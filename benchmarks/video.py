@@ -9,8 +9,6 @@ losses of a video painted by optimisation, each frame by itself, led by the last
 
 import argparse
 import itertools
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -35,7 +33,7 @@ from impasto.images import resize, write_image
 from impasto.memory import keep_memory
 from impasto.video import read_clip, read_frames
 from pumping import entering, ways
-from speed import machine, ran
+from speed import parse, record
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -61,17 +59,14 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=40, help="of the film's frames that are led, at each size")
     parser.add_argument("--fresh", type=int, default=150, help="iterations of others at each size, twice at the first")
     parser.add_argument("--sheets", type=Path, help="folder for pictures of the film's frames")
-    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
-    args = parser.parse_args()
+    args = parse(parser)
     keep_memory()  # as the command does
-    results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
-    for name in args.names or [name for name in MEASUREMENTS if name != "film"]:
-        about = {"machine": machine() | {"load": os.getloadavg()[0]}, "command": ran()}
+
+    def measure(name: str) -> dict[str, Any]:
         with TemporaryDirectory() as folder:
-            results[name] = about | MEASUREMENTS[name](args, Path(folder))
-        print(name, json.dumps(results[name], indent=2), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
+            return MEASUREMENTS[name](args, Path(folder))
+
+    record(args.names or [name for name in MEASUREMENTS if name != "film"], args.json, measure, load=True)
 
 
 # ---------------------------------------------------------------------------------------------------------- steadiness

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import speed
 from speed import ran
 
 RESULTS = sorted((Path(__file__).parent.parent / "benchmarks" / "results").glob("*.json"))
@@ -18,6 +19,25 @@ def test_a_command_names_files_without_their_folders(monkeypatch: pytest.MonkeyP
     kept = ["benchmarks/results/q.json", "x4=x4", "--at", "0.5,0.4", "../photos", ""]
     monkeypatch.setattr("sys.argv", ["benchmarks/speed.py", *words, *kept])
     assert ran() == "python benchmarks/speed.py x.onnx mine=y.onnx --json=z.json " + " ".join(kept)
+
+
+def test_results_are_kept_beside_those_of_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(speed, "machine", lambda: {"processor": "any"})
+    monkeypatch.setattr("sys.argv", ["benchmarks/any.py", "b"])
+    file = tmp_path / "results.json"
+    file.write_text('{"a": {"seconds": 1}, "b": {"seconds": 2}}')
+    speed.record(["b", "c"], file, lambda name: {"name": name}, load=True)
+    found = json.loads(file.read_text())
+    assert [*found] == ["a", "b", "c"]
+    assert found["a"] == {"seconds": 1}
+    assert [*found["c"]] == ["machine", "command", "name"]
+    assert found["b"]["machine"].keys() == {"processor", "load"}
+    assert (found["b"]["command"], found["b"]["name"]) == ("python benchmarks/any.py b", "b")
+    speed.record(["d"], None, lambda name: {"name": name})
+    assert '"processor": "any"\n' in capsys.readouterr().out
+    assert json.loads(file.read_text()) == found
 
 
 def texts(value: Any) -> Iterator[str]:

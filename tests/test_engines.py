@@ -2,22 +2,25 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 import torch
 from torch import nn
 
+from conftest import colors_model
 from impasto import StyleError, choices, engines, graphs, large, protobuf
 from impasto.export import load_network
 from impasto.images import to_network
 from impasto.large import Limit, make_plan
 from impasto.networks.autoencoder import WIDTHS, Decoder, encoder
 from impasto.networks.engines import CALM, ENGINES, GAIN, AdaINNet, Between, HourglassNet, WCTNet
-from impasto.paintings import SIZES, Statistics, engine_style, measure
+from impasto.paintings import SIZES, STATISTICS, Statistics, describe_engine, engine_style, measure
 from impasto.runtimes import OpenVINORuntime, TorchRuntime
 from impasto.specs import KEY
 from impasto.statistics import mean_covariance, mean_deviation, whitening
@@ -58,7 +61,7 @@ def statistics(folder: Path) -> Statistics:
 
 
 def style_of(folder: Path, name: str, statistics: Statistics) -> Style:
-    return engine_style((folder / f"{name}.onnx").read_bytes(), {"noise": statistics}, "noise")
+    return engine_style((folder / f"{name}.onnx").read_bytes(), {"noise": statistics}, "noise", folder=folder)
 
 
 def test_the_statistics_are_those_of_the_encoder(statistics: Statistics) -> None:
@@ -111,12 +114,50 @@ def test_weights_that_are_of_another_network(folder: Path, statistics: Statistic
 
 
 def test_the_levels_of_wct_share_their_weights(folder: Path) -> None:
-    """In the file too: it holds two decoders and one encoder."""
+    """In the file too, which holds two decoders; the encoder is in that of the statistics."""
     net = net_of(KINDS["wct"])
     count = sum(value.numel() for value in net.parameters())
     parts = (encoder(2), encoder(1), Decoder(2), Decoder(1))
     assert count < sum(value.numel() for part in parts for value in part.parameters())
-    assert (folder / "wct.onnx").stat().st_size < 2 * count + 120_000
+    ours = sum(value.numel() for part in parts[2:] for value in part.parameters())
+    assert (folder / "wct.onnx").stat().st_size < 2 * ours + 110_000
+
+
+@pytest.mark.parametrize("name", [*KINDS])
+def test_the_encoder_is_put_into_an_engine_to_the_bit(folder: Path, statistics: Statistics, name: str) -> None:
+    engine = (folder / f"{name}.onnx").read_bytes()
+    encoder_of = describe_engine(engine, name)["encoder"]
+    there = {value.name: value for value in onnx.load(folder / STATISTICS).graph.initializer}
+    before, after = (
+        onnx.load_model_from_string(data).graph for data in (engine, style_of(folder, name, statistics).data)
+    )
+    onnx.checker.check_model(onnx.load_model_from_string(engine))
+    assert len(encoder_of) == {"adain": 10, "hourglass": 10, "wct": 4}[name]
+    assert {item.name for item in after.input} == {"image", "style"}
+    assert {item.name for item in before.input} >= {*encoder_of}
+    found = {value.name: value for value in after.initializer}
+    assert not {*encoder_of} & {value.name for value in before.initializer}
+    for own, other in encoder_of.items():
+        assert own.split(".")[-3:] == other.split(".")[-3:]
+        assert found[own].raw_data == there[other].raw_data
+        assert found[own].dims == there[other].dims
+    recipe = style_of(folder, name, statistics).spec.recipe
+    for key, file in (("engine_sha256", f"{name}.onnx"), ("statistics_sha256", STATISTICS)):
+        assert recipe[key] == hashlib.sha256((folder / file).read_bytes()).hexdigest()
+
+
+def test_an_engine_without_its_encoder(folder: Path, statistics: Statistics, tmp_path: Path) -> None:
+    engine = (folder / "adain.onnx").read_bytes()
+    for data in (None, b"", colors_model().SerializeToString(), (folder / STATISTICS).read_bytes()[:-1000]):
+        if data is not None:
+            (tmp_path / STATISTICS).write_bytes(data)
+        with pytest.raises(StyleError, match="has no encoder for this engine; install impasto again"):
+            engine_style(engine, {"noise": statistics}, "noise", folder=tmp_path)
+
+
+def test_what_has_no_encoder_is_not_made_smaller_again(folder: Path) -> None:
+    engine, network = ((folder / name).read_bytes() for name in ("hourglass.onnx", STATISTICS))
+    assert engines.without_encoder(engine, network) == engine
 
 
 @pytest.mark.parametrize("name", [*KINDS])

@@ -333,6 +333,27 @@ def test_a_photo_is_dropped_while_another_is_painted(
     assert (read_image(saved(page, tmp_path, "other-invert.png")) == read_image(photo)).all()
 
 
+def test_of_two_photos_the_last_one_chosen_is_painted(
+    export: Export, photo: Path, invert: Path, tmp_path: Path
+) -> None:
+    page = export(invert)
+    write_image(tmp_path / "late.png", 255 - read_image(photo))
+    page.evaluate("""() => {
+        const real = window.createImageBitmap;
+        window.createImageBitmap = async (picture, ...more) => {
+            if (picture.name === "late.png") await new Promise((resolve) => setTimeout(resolve, 1500));
+            if (picture.name === "late.png") document.body.dataset.late = "true";
+            return real(picture, ...more);
+        };
+    }""")
+    page.locator("#file").set_input_files(tmp_path / "late.png")
+    page.locator("#file").set_input_files(photo)
+    page.wait_for_selector("body[data-late]")
+    page.wait_for_timeout(300)
+    expect(page.locator("#busy")).to_be_hidden()
+    assert (read_image(saved(page, tmp_path, "photo-invert.png")) == 255 - read_image(photo)).all()
+
+
 @pytest.mark.skipif(PICTURES is None, reason="the picture of docs/export.md is taken where IMPASTO_SCREENSHOTS is set")
 def test_the_picture_of_the_document(export: Export) -> None:
     page = export("palette")

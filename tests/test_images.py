@@ -954,6 +954,14 @@ def test_from_network_undoes_to_network() -> None:
     assert (from_network(to_network(every), bits=16) == every.astype(np.uint16) * 257).all()
 
 
+@pytest.mark.parametrize("cached", [1, 7, 30])
+def test_from_network_takes_a_picture_band_by_band(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (11, 7, 3), dtype=np.uint8)
+    monkeypatch.setattr(images, "_CACHED", cached)
+    assert (from_network(to_network(pixels)) == pixels).all()
+    assert from_network(np.zeros((1, 3, 4, 0), np.float32)).shape == (4, 0, 3)
+
+
 @pytest.mark.filterwarnings("error")
 def test_from_network_rounds_clamps_and_takes_nan_for_black() -> None:
     values = np.array([-1, np.nan, np.inf, -np.inf, 3e38, 0.49 / 255, 0.51 / 255, 254.51 / 255], np.float32)

@@ -23,7 +23,7 @@ def low_rank(rows: int, columns: int) -> Tensor:
 def test_singular_values_come_close_to_one_in_the_same_directions(rows: int, columns: int) -> None:
     matrix = low_rank(rows, columns)
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    made = orthogonal(matrix)
+    made = orthogonal(matrix[None])[0]
     assert made.shape == matrix.shape
     values = torch.einsum("or,oi,ri->r", u, made, v)
     assert values.min() > 0.3
@@ -41,6 +41,22 @@ def test_update_is_as_large_as_the_learning_rate_says_whatever_the_gradient(
     Muon([weight], 0.01).step()
     assert weight.square().mean().sqrt().item() == pytest.approx(0.01 * SHARE, rel=0.25)
     assert (weight * weight.grad).sum() < 0
+
+
+def test_weights_of_one_shape_do_not_move_each_other() -> None:
+    gradients = (
+        torch.randn(3, 8, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+        * torch.tensor([1, 1e-3, 1e3])[:, None, None, None, None]
+    )
+    together, alone = ([nn.Parameter(torch.zeros(8, 2, 3, 3)) for _ in range(3)] for _ in range(2))
+    optimizer, single = Muon(together, 0.01), [Muon([weight], 0.01) for weight in alone]
+    for _ in range(2):
+        for weights in (together, alone):
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient.clone()
+        for each in (optimizer, *single):
+            each.step()
+    torch.testing.assert_close([*together], [*alone], rtol=1e-4, atol=1e-7)
 
 
 def test_it_remembers_where_it_went() -> None:

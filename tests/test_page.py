@@ -13,7 +13,16 @@ import numpy.typing as npt
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Response,
+    WebSocketRoute,
+    expect,
+    sync_playwright,
+)
 
 from clipmaker import blocks, packets, stamps, write_clip
 from impasto import read_image, stylize, write_image
@@ -418,6 +427,27 @@ def test_a_photo_is_pasted_and_dropped(page: Page, photo: Path) -> None:
 
 
 @DESKTOP
+def test_of_two_photos_the_last_one_chosen_is_shown(page: Page, photo: Path, tmp_path: Path) -> None:
+    history(page, 1)
+    page.evaluate("""() => {
+        const real = window.createImageBitmap;
+        window.createImageBitmap = async (picture, ...more) => {
+            if (picture.name === "photo.jpg") await new Promise((resolve) => setTimeout(resolve, 1500));
+            if (picture.name === "photo.jpg") document.body.dataset.late = "true";
+            return real(picture, ...more);
+        };
+    }""")
+    other = tmp_path / "other.jpg"
+    with Image.open(photo) as image:
+        image.resize((240, 160)).save(other)
+    page.locator("#file").set_input_files(photo)
+    page.locator("#file").set_input_files(other)
+    page.wait_for_selector("body[data-late]")
+    at_rest(page)
+    assert size_of(download(page, "jpeg", tmp_path)) == (240, 160)
+
+
+@DESKTOP
 def test_what_is_no_picture_is_told_in_words(page: Page, tmp_path: Path) -> None:
     history(page, 1)
     path = tmp_path / "text.jpg"
@@ -520,6 +550,31 @@ def test_the_webcam_is_painted(page: Page, tmp_path: Path) -> None:
 
 
 @DESKTOP
+def test_a_webcam_is_asked_for_once_and_a_server_that_has_too_many_says_so(page: Page) -> None:
+    history(page, 1)
+    page.evaluate("""() => {
+        const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        window.asked = 0;
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+            window.asked++;
+            await new Promise((resolve) => setTimeout(resolve, 500));
+            return real(wanted);
+        };
+    }""")
+
+    def full(socket: WebSocketRoute) -> None:
+        socket.send('{"error": {"code": "busy", "message": "too many webcams"}}')
+        socket.close(code=1013)
+
+    page.route_web_socket("**/v1/live", full)
+    for _ in range(2):
+        page.locator("#webcam").click()
+    expect(page.locator("#alerts")).to_have_text(re.compile("Too many pictures wait"))
+    expect(page.locator("#webcam")).to_have_attribute("aria-pressed", "false")
+    assert page.evaluate("window.asked") == 1
+
+
+@DESKTOP
 def test_long_work_is_watched_cancelled_and_used(page: Page, photo: Path, tmp_path: Path) -> None:
     open_photo(page, photo)
     page.get_by_role("tab", name="Studio").click()
@@ -613,7 +668,12 @@ def test_a_video_is_painted_watched_and_saved(page: Page, clip: Path, tmp_path: 
     check_accessible(page)
     expect(job.get_by_role("status")).to_have_text("Done", timeout=200_000)
     expect(job.get_by_label("The painted video")).to_be_visible()
-    page.wait_for_function("document.querySelector('.job video').duration > 0.9")
+    seconds = page.locator(".job video").evaluate("""(video) => new Promise((resolve) => {
+        const tell = () => resolve(video.duration);
+        if (video.readyState) tell();
+        else video.addEventListener("loadedmetadata", tell);
+    })""")
+    assert seconds > 0.9
     check_accessible(page)
     with page.expect_download() as waiting:
         job.get_by_role("link", name="Save the video").click()
@@ -621,7 +681,10 @@ def test_a_video_is_painted_watched_and_saved(page: Page, clip: Path, tmp_path: 
     waiting.value.save_as(tmp_path / "painting.mp4")
     assert stamps(tmp_path / "painting.mp4") == stamps(clip)
     assert len(packets(tmp_path / "painting.mp4", "audio")) > 40
-    job.get_by_role("button", name="Remove").click()
+    page.locator("#language").select_option("zh")
+    expect(job.get_by_role("link", name="保存视频")).to_be_visible()
+    expect(job.get_by_label("绘制好的视频")).to_be_visible()
+    job.get_by_role("button", name="移除").click()
     expect(page.locator(".job")).to_have_count(0)
 
 

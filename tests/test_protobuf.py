@@ -54,6 +54,31 @@ def test_metadata_are_taken_out_by_their_key() -> None:
     assert not onnx.ModelProto.FromString(data).metadata_props
 
 
+def constants() -> onnx.ModelProto:
+    """A model of two constants, a matrix in float16 and a number."""
+    tensors = [numpy_helper.from_array(np.arange(6, dtype=np.float16).reshape(2, 3), "matrix")]
+    tensors.append(numpy_helper.from_array(np.array(7, np.int64), "number"))
+    return helper.make_model(helper.make_graph([], "constants", [], [], tensors))
+
+
+def test_constants_of_another_model_follow_by_other_names() -> None:
+    """In every part of it: what follows a model is read too."""
+    other = constants().SerializeToString() + protobuf.model(
+        inputs={}, constants={"late": np.ones((1, 2), np.float32)}, properties={}
+    )
+    names = {"grüne Matrix": "matrix", "matrix": "number", "late": "late"}
+    data = colors_model().SerializeToString() + protobuf.constants_of(other, names)
+    made, whole = onnx.ModelProto.FromString(data), onnx.ModelProto.FromString(other).graph.initializer
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    expected = {tensor.name: numpy_helper.to_array(tensor) for tensor in whole}
+    for name, there in names.items():
+        assert found[name].dtype == expected[there].dtype
+        np.testing.assert_array_equal(found[name], expected[there])
+    assert len(found) == len(names) + len(colors_model().graph.initializer)
+    with pytest.raises(KeyError, match="nowhere"):
+        protobuf.constants_of(other, {"matrix": "nowhere"})
+
+
 def test_what_follows_a_model_is_part_of_it() -> None:
     table = np.arange(6, dtype=np.float32).reshape(2, 3)
     data = colors_model().SerializeToString() + protobuf.model(

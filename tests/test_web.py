@@ -1,5 +1,6 @@
 """The HTTP API over a real socket, as clients and attackers meet it."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -15,6 +16,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,21 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import schemathesis
+import uvicorn
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks as openapi
+from uvicorn.server import ServerState
+from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidStatus
 
 import impasto
 from impasto.recipes import read_recipe
 from impasto.styles import builtin_styles
+from impasto.web.guard import Guard
+from impasto.web.metrics import Metrics
+from impasto.web.settings import ServeConfig
 from serving import Server, encoded, follow, refused, serving
 
 Pixels = npt.NDArray[np.uint8]
@@ -59,6 +67,13 @@ def photo(noise: Noise) -> bytes:
 def post(client: httpx.Client, data: bytes, mask: bytes | None = None, **fields: Any) -> httpx.Response:
     files = {"photo": ("x", data)} | ({} if mask is None else {"mask": ("y", mask)})
     return client.post("/v1/stylize", files=files, data={"style": "candy", **fields})
+
+
+def paintings_of(server: Server) -> float:
+    """How many pictures a server has painted."""
+    with server.client() as client:
+        found = re.search(r"impasto_painting_seconds_count (\S+)", client.get("/metrics").text)
+    return float(found[1]) if found else 0.0
 
 
 # ------------------------------------------------------------------------------------------------------------- painting
@@ -165,6 +180,15 @@ def test_styles_and_thumbnails(client: httpx.Client) -> None:
     assert max(Image.open(io.BytesIO(answer.content)).size) == 256
     refused(client.get("/v1/styles/..%2f..%2fetc/thumbnail"), 404)
     refused(client.get("/v1/styles/nothing/thumbnail"), 404, "unknown_style")
+
+
+def test_a_thumbnail_is_painted_once_however_many_want_it(server: Server) -> None:
+    before = paintings_of(server)
+    with ThreadPoolExecutor(8) as threads, server.client() as client:
+        answers = [*threads.map(client.get, ["/v1/styles/shipwreck/thumbnail"] * 8)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert paintings_of(server) - before <= 1
 
 
 def test_health_metrics_and_info(client: httpx.Client) -> None:
@@ -321,30 +345,35 @@ def test_slow_bodies_are_ended(server: Server) -> None:
     assert time.monotonic() - start < 9
 
 
-def test_slow_headers_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+async def echo(_scope: Any, receive: Any, send: Any) -> None:
+    """An application of WebSockets that sends back what it is told."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
+def test_slow_headers_are_ended_and_websockets_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     from impasto.web import server as module
 
-    closed: list[float] = []
+    monkeypatch.setattr(module, "HEAD_S", 0.3)
+    config = uvicorn.Config(echo, ws="websockets-sansio", lifespan="off", log_config=None)
+    config.load()
 
-    class Loop:
-        def call_later(self, seconds: float, call: Callable[[], None]) -> Any:
-            assert seconds == module.HEAD_S
-            closed.append(seconds)
-            call()
+    async def talk() -> None:
+        made = partial(module.Protocol, config=config, server_state=ServerState(), app_state={})
+        listening = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        async with websocket(f"ws://127.0.0.1:{port}/") as live:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost:")
+            assert await asyncio.wait_for(reader.read(), 20) == b""
+            writer.close()
+            await live.send("there")
+            assert await asyncio.wait_for(live.recv(), 20) == "there"
+        listening.close()
 
-    class Transport:
-        def is_closing(self) -> bool:
-            return False
-
-        def close(self) -> None:
-            closed.append(-1)
-
-    protocol = module.Protocol.__new__(module.Protocol)
-    monkeypatch.setattr(protocol, "loop", Loop(), raising=False)
-    monkeypatch.setattr(protocol, "cycle", None, raising=False)
-    monkeypatch.setattr(protocol, "transport", Transport(), raising=False)
-    protocol._watch()
-    assert closed == [module.HEAD_S, -1]
+    asyncio.run(talk())
 
 
 @pytest.mark.parametrize(
@@ -446,6 +475,20 @@ def test_every_answer_has_the_headers(client: httpx.Client, photo: bytes) -> Non
         assert "server" not in answer.headers
 
 
+def test_a_fault_of_ours_is_answered_like_every_other() -> None:
+    async def broken(*_: Any) -> None:
+        raise RuntimeError("a secret path")
+
+    async def ask() -> httpx.Response:
+        way = httpx.ASGITransport(Guard(broken, ServeConfig(), Metrics()), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=way, base_url="http://localhost") as client:
+            return await client.get("/v1/styles")
+
+    answer = asyncio.run(ask())
+    assert "secret" not in refused(answer, 500, "failed")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_nothing_beside_the_page_is_served(server: Server) -> None:
     for path in ("/static/../app.py", "/static/..%2fapp.py", "/static//etc/passwd", "/static/%2e%2e/app.py"):
         answer = server.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
@@ -496,12 +539,7 @@ def test_more_than_the_queue_holds_are_told_to_come_back(noise: Noise) -> None:
 def test_what_nobody_waits_for_is_not_painted(server: Server, noise: Noise) -> None:
     data = encoded(noise(700, 1000), "JPEG", quality=60)
 
-    def count() -> float:
-        with server.client() as client:
-            found = re.search(r"impasto_painting_seconds_count (\S+)", client.get("/metrics").text)
-        return float(found[1]) if found else 0.0
-
-    before = count()
+    before = paintings_of(server)
 
     def impatient(_: int) -> None:
         with contextlib.suppress(httpx.TimeoutException), server.client() as client:
@@ -511,7 +549,7 @@ def test_what_nobody_waits_for_is_not_painted(server: Server, noise: Noise) -> N
     with ThreadPoolExecutor(12) as threads:
         [*threads.map(impatient, range(24))]
     time.sleep(2)
-    assert count() - before < 22
+    assert paintings_of(server) - before < 22
 
 
 def test_health_answers_while_pictures_are_painted(server: Server, noise: Noise) -> None:

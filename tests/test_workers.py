@@ -8,6 +8,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -74,8 +75,8 @@ def test_a_payload_is_taken_apart(noise: Noise, alpha: bool, masked: bool, style
     data = bytearray(pixels.tobytes() + b"".join(part.tobytes() for part in parts.values() if part is not None))
     if styled:
         data += b"alpha of the painting, which is not used"
-    asked = {"height": 5, "width": 7, "alpha": alpha, "mask": [3, 4] if masked else None}
-    picture, found, painting = unpack(asked | {"style": [2, 3] if styled else None}, data)
+    asked = {"size": [5, 7], "alpha": alpha, "mask_size": [3, 4] if masked else None}
+    picture, found, painting = unpack(asked | {"painting_size": [2, 3] if styled else None}, data)
     assert (painting is not None) == styled
     if styled:
         np.testing.assert_array_equal(painting, style)
@@ -94,6 +95,25 @@ def test_a_mask_is_black_where_it_is_transparent() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- processes
+
+
+def test_a_style_that_is_gone_is_told_without_its_folder(tmp_path: Path) -> None:
+    asked = {
+        "file": str(tmp_path / "style.onnx"),
+        "painting": None,
+        "size": [1, 1],
+        "alpha": False,
+        "mask_size": None,
+        "painting_size": None,
+        "weights": {"mine": 1.0},
+    }
+    worker = Worker("paint")
+    try:
+        head, _ = worker.call(asked, bytes(3), seconds=60, limit=0)
+    finally:
+        worker.close()
+    assert head["error"].startswith("style.onnx")
+    assert str(tmp_path) not in head["error"]
 
 
 @pytest.fixture(scope="module")

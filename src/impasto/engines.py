@@ -1,6 +1,7 @@
 """ONNX files of what paints after any painting: an engine's network, and the one that takes a painting's statistics.
 
-An engine's file is a style file without rows: `paintings.freeze` puts those of paintings into it.
+An engine's file is a style file without rows: `paintings.freeze` puts those of paintings into it. Nor has it the
+weights of the encoder, which all engines share: they are in the file of the statistics once (`without_encoder`).
 """
 
 import json
@@ -20,7 +21,7 @@ from impasto.files import atomic_write
 from impasto.networks.engines import ENGINES, LEVELS, PaintingStatistics, WCTNet
 from impasto.networks.rewrite import for_inference
 from impasto.networks.stylenet import TABLES
-from impasto.paintings import ENGINE_KEY, SIZES, STATISTICS, Statistics, engine_style, measure, taken
+from impasto.paintings import ENCODER, ENGINE_KEY, SIZES, STATISTICS, Statistics, engine_style, measure, taken
 from impasto.runtimes import OpenVINORuntime
 from impasto.specs import StyleSpec
 
@@ -61,6 +62,8 @@ def export_statistics(folder: Path) -> Path:
 def export_engine(name: str, net: nn.Module, folder: Path, *, tolerance: float = TOLERANCE) -> Path:
     """Write an engine's network, whole or not at all, its weights as float16, beside that of the statistics.
 
+    What that has of its weights too is not written again.
+
     Raises:
         StyleError: OpenVINO does not paint what PyTorch paints, or the file cannot be written.
 
@@ -80,17 +83,19 @@ def export_engine(name: str, net: nn.Module, folder: Path, *, tolerance: float =
     about |= {"arguments": {"levels": net.levels} if isinstance(net, WCTNet) else {}}
     about |= {"multiple": multiple, "min_size": least, "precision": precision}
     helper.set_model_props(model, {ENGINE_KEY: json.dumps(about)})
-    data = halved(model)
-    compare(graph, data, probe, statistics, tolerance * LOOSER.get(name, 1.0))
+    data = without_encoder(halved(model), (folder / STATISTICS).read_bytes())
+    compare(graph, data, probe, statistics, folder, tolerance * LOOSER.get(name, 1.0))
     write(folder / f"{name}.onnx", data)
     return folder / f"{name}.onnx"
 
 
-def compare(graph: nn.Module, data: bytes, probe: Sequence[Tensor], statistics: Statistics, tolerance: float) -> None:
+def compare(
+    graph: nn.Module, data: bytes, probe: Sequence[Tensor], statistics: Statistics, folder: Path, tolerance: float
+) -> None:
     """Raise a StyleError unless OpenVINO paints what PyTorch paints, in float32."""
     with torch.inference_mode():
         expected = graph(*probe).numpy()
-    style = engine_style(data, {"probe": statistics}, "probe")
+    style = engine_style(data, {"probe": statistics}, "probe", folder=folder)
     painted = OpenVINORuntime(style.data, precision="float32")(probe[0].numpy(), probe[1].numpy())
     moved = float(np.abs(painted - expected).mean())
     if not moved <= tolerance:
@@ -111,6 +116,30 @@ def halved(model: onnx.ModelProto) -> bytes:
     model.producer_name = "impasto"
     store_half(model.graph)
     return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def without_encoder(engine: bytes, statistics: bytes) -> bytes:
+    """Engine's bytes without the kernels that the network of the statistics has too: those become inputs.
+
+    `paintings.complete` puts them back, the same to the bit, by the names that the engine's property tells.
+    """
+    there = {values(tensor): tensor.name for tensor in onnx.load_model_from_string(statistics).graph.initializer}
+    model = onnx.load_model_from_string(engine)
+    properties = {prop.key: prop.value for prop in model.metadata_props}
+    about = json.loads(properties[ENGINE_KEY])
+    found = about.setdefault(ENCODER, {})
+    for tensor in [*model.graph.initializer]:
+        if len(tensor.dims) == 4 and values(tensor) in there:  # a bias is shorter than what would be said of it
+            found[tensor.name] = there[values(tensor)]
+            model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            model.graph.initializer.remove(tensor)
+    helper.set_model_props(model, properties | {ENGINE_KEY: json.dumps(about)})
+    return model.SerializeToString()  # type: ignore[no-any-return]
+
+
+def values(tensor: onnx.TensorProto) -> tuple[Any, ...]:
+    """What a constant is but for its name."""
+    return tuple(tensor.dims), tensor.data_type, tensor.raw_data
 
 
 def write(path: Path, data: bytes) -> None:

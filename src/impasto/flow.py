@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 import cv2
 import numpy as np
 
+from impasto.config import ClipConfig
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from impasto.images import Floats, Pixels
 
-STEADY: Final = 0.75
+STEADY: Final = ClipConfig.steady
 """What `steady` is unless asked otherwise."""
 MOST: Final = 0.94
 """Share of the last painting at `steady` 1: a change that its flow does not show still comes through in a second."""

@@ -65,6 +65,8 @@ _TURNS: dict[int, Callable[[npt.NDArray[Any]], npt.NDArray[Any]]] = {
 
 _BAND = 1 << 22
 """Pixels that are copied at once."""
+_CACHED = 1 << 18
+"""Pixels of which a colour's values stay in a processor's cache."""
 
 _READ_REMEDIES = {
     errno.ENOENT: "there is no such file; check the path",
@@ -469,9 +471,11 @@ def from_network(planes: Floats, *, bits: Literal[8, 16] = 8) -> npt.NDArray[Any
     if bits not in (8, 16):
         raise ValueError(f"bits must be 8 or 16, got {bits}")
     pixels = np.empty((*planes.shape[2:], 3), np.uint8 if bits == 8 else np.uint16)
-    for channel, plane in enumerate(planes[0]):  # a plane at a time: a third of the memory
-        values = np.fmax(plane, 0)  # fmax and fmin take the number where the other is NaN
-        np.fmin(values, 1, out=values)
-        values *= 2**bits - 1
-        pixels[..., channel] = np.rint(values, out=values)
+    rows = max(1, _CACHED // max(1, planes.shape[3]))
+    for top in range(0, planes.shape[2], rows):
+        for channel, plane in enumerate(planes[0, :, top : top + rows]):
+            values = np.fmax(plane, 0)  # fmax and fmin take the number where the other is NaN
+            np.fmin(values, 1, out=values)
+            values *= 2**bits - 1
+            pixels[top : top + rows, :, channel] = np.rint(values, out=values)
     return pixels

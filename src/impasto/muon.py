@@ -33,27 +33,35 @@ class Muon(torch.optim.Optimizer):
         if closure is not None:
             raise ValueError("closure is not None; Muon evaluates a loss once a step")
         for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = {}  # which are updated together: large products take less time
             for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(weight)
-                average = state["momentum"]
-                average.lerp_(weight.grad, 1 - group["momentum"])
-                update = orthogonal(weight.grad.lerp(average, group["momentum"]).flatten(1))  # Nesterov's
-                size = SHARE * max(update.shape) ** 0.5  # the mean square of an orthogonal matrix is 1 / longer side
-                weight.add_(update.view_as(weight), alpha=-group["lr"] * size)
+                if weight.grad is not None:
+                    alike.setdefault(weight.shape, []).append(weight)
+            for weights in alike.values():
+                led = [self.led(weight, group["momentum"]) for weight in weights]
+                updates = orthogonal(torch.stack(led).flatten(2))
+                size = SHARE * max(updates[0].shape) ** 0.5  # an orthogonal matrix' mean square is 1 / its longer side
+                for weight, update in zip(weights, updates, strict=True):
+                    weight.add_(update.view_as(weight), alpha=-group["lr"] * size)
+
+    def led(self, weight: Tensor, momentum: float) -> Tensor:
+        """A weight's gradient with the average of those before, as Nesterov's."""
+        state = self.state[weight]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+        gradient: Tensor = weight.grad  # type: ignore[assignment]  # of a weight that has one
+        return gradient.lerp(state["momentum"].lerp_(gradient, 1 - momentum), momentum)
 
 
-def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """U V^T, roughly, of a matrix U S V^T, by Newton and Schulz's iteration: singular values come to 0.7 to 1.2."""
+def orthogonal(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """U V^T, roughly, of matrices U S V^T (N, H, W), by Newton and Schulz: singular values come to 0.7 to 1.2."""
     a, b, c = QUINTIC
-    tall = matrix.shape[0] > matrix.shape[1]
-    x: Tensor = (matrix.mT if tall else matrix) / (matrix.norm() + 1e-12)
+    tall = matrices.shape[1] > matrices.shape[2]
+    x: Tensor = matrices.mT if tall else matrices
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
     for _ in range(iterations):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
 

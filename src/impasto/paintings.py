@@ -1,6 +1,7 @@
 """Any painting as a style: its statistics, put as rows into an engine's network, give a palette of that painting.
 
-The engines and the network that takes the statistics are ONNX files of the package; PyTorch is not needed.
+The engines and the network that takes the statistics are ONNX files of the package; PyTorch is not needed. All have
+one encoder, whose weights are in the latter's file alone and are put into an engine with the statistics.
 """
 
 import hashlib
@@ -26,6 +27,8 @@ ENGINE_KEY: Final = "impasto_engine"
 """Metadata property of an engine's file."""
 ABOUT: Final = ("engine", "architecture", "arguments", "inputs", "multiple", "min_size", "precision")
 """What that says."""
+ENCODER: Final = "encoder"
+"""And, where there are any, which inputs are weights of the encoder, with their names in the file of `STATISTICS`."""
 SIZES: Final = (256, 512, 1024)
 """Long sides in pixels at which a painting's statistics are taken: the reach of its strokes."""
 STATISTICS: Final = "painting.onnx"
@@ -124,15 +127,20 @@ def names_of(files: Sequence[Path]) -> list[str]:
 
 
 def engine_style(
-    engine: bytes, statistics: Mapping[str, Statistics], source: str, files: tuple[Path, ...] = ()
+    engine: bytes,
+    statistics: Mapping[str, Statistics],
+    source: str,
+    files: tuple[Path, ...] = (),
+    folder: Path | None = None,
 ) -> Style:
-    """Style of paintings, whose statistics are given by name, from an engine's file.
+    """Style of paintings, whose statistics are given by name, from an engine's file; `folder` as of `measure`.
 
     Raises:
-        StyleError: The bytes are no engine of this program.
+        StyleError: The bytes are no engine of this program, or the encoder's weights are not in its file.
 
     """
     about = describe_engine(engine, source)
+    whole, network = complete(engine, about[ENCODER], (folder or engines_folder()) / STATISTICS)
     together = {key: np.concatenate([found[key] for found in statistics.values()]) for key in about["inputs"]}
     spec = StyleSpec(
         architecture=about["architecture"],
@@ -141,11 +149,11 @@ def engine_style(
         multiple=about["multiple"],
         min_size=about["min_size"],
         precision=about["precision"],
-        recipe={"engine": about["engine"], "engine_sha256": hashlib.sha256(engine).hexdigest()},
+        recipe={"engine": about["engine"], "engine_sha256": sha256(engine), "statistics_sha256": sha256(network)},
     )
     spec.check()
     weights = dict.fromkeys(spec.names, 1 / len(spec.names))
-    return Style(spec, freeze(engine, together, spec), source, weights, files=files)
+    return Style(spec, freeze(whole, together, spec), source, weights, files=files)
 
 
 def describe_engine(engine: bytes, source: str) -> dict[str, Any]:
@@ -153,10 +161,30 @@ def describe_engine(engine: bytes, source: str) -> dict[str, Any]:
     text = load_model(engine, source).describe(ENGINE_KEY)[0]
     try:
         about: dict[str, Any] = json.loads(text or "")
-        about = {key: about[key] for key in ABOUT}
+        about = {key: about[key] for key in ABOUT} | {ENCODER: dict(about.get(ENCODER, {}))}
     except (ValueError, KeyError, TypeError) as error:
         raise StyleError(f"{source}: its engine is not one of this program's; install impasto again") from error
     return about
+
+
+def complete(engine: bytes, encoder: Mapping[str, str], file: Path) -> tuple[bytes, bytes]:
+    """Engine's bytes with its encoder's weights, by `ENCODER` of that of the statistics; and that one's bytes.
+
+    Raises:
+        StyleError: The weights are not there.
+
+    """
+    try:
+        network = file.read_bytes()
+        weights = protobuf.constants_of(network, encoder)
+    except (OSError, KeyError, ValueError) as error:
+        raise StyleError(f"{file}: has no encoder for this engine; install impasto again") from error
+    return protobuf.without_inputs(engine, encoder) + weights, network
+
+
+def sha256(data: bytes) -> str:
+    """Hash as `sha256sum` tells it."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def freeze(engine: bytes, statistics: Statistics, spec: StyleSpec) -> bytes:

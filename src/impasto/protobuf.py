@@ -15,11 +15,13 @@ GRAPH, PROPERTY = 7, 14
 """Fields of a model."""
 INITIALIZER, INPUT = 5, 11
 """Fields of a graph."""
+TENSOR_NAME = 8
+"""Field of a tensor; everything else that is named begins with its name."""
 FLOAT: Final = 1
 """ONNX's number of float32."""
 
 
-def without_inputs(model: bytes, names: Collection[str], key: str) -> bytes:
+def without_inputs(model: bytes, names: Collection[str], key: str | None = None) -> bytes:
     """Model's bytes without the inputs of these names and the metadata property `key`."""
     kept = []
     for number, kind, value in fields(model):
@@ -41,6 +43,27 @@ def model(
     return field(GRAPH, graph) + b"".join(field(PROPERTY, entry) for entry in metadata)
 
 
+def constants_of(model: bytes, names: Mapping[str, str]) -> bytes:
+    """What follows another model's bytes to give it constants of this one: by the names there, those here.
+
+    Raises:
+        KeyError: There is no such constant.
+
+    """
+    graphs = [value for number, _, value in fields(model) if number == GRAPH]
+    tensors = [value for graph in graphs for number, _, value in fields(graph) if number == INITIALIZER]
+    found = {name_of(value, TENSOR_NAME): value for value in tensors}
+    return field(GRAPH, b"".join(field(INITIALIZER, renamed(found[here], name)) for name, here in names.items()))
+
+
+def renamed(tensor: bytes, name: str) -> bytes:
+    """A constant by another name."""
+    return b"".join(
+        written(number, kind, name.encode() if number == TENSOR_NAME else value)
+        for number, kind, value in fields(tensor)
+    )
+
+
 def value_info(name: str, shape: Sequence[int]) -> bytes:
     """Name, type and shape of an input."""
     sides = b"".join(field(1, number(1, side)) for side in shape)
@@ -53,9 +76,9 @@ def tensor(name: str, value: Floats) -> bytes:
     return sides + number(2, FLOAT) + field(8, name.encode()) + field(9, value.astype("<f4").tobytes())
 
 
-def name_of(message: bytes) -> str:
-    """First field of a message that begins with a name."""
-    return next((value.decode() for number, kind, value in fields(message) if (number, kind) == (1, BYTES)), "")
+def name_of(message: bytes, place: int = 1) -> str:
+    """Name in a message, whose field it is."""
+    return next((value.decode() for number, kind, value in fields(message) if (number, kind) == (place, BYTES)), "")
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -33,8 +33,10 @@ def train(settings: Annotated[TrainConfig, Parameter(name="*")], *, config: Path
     """
     check_style_suffix(settings.output)
     with needs_extra("train"):
+        from impasto.memory import keep_memory
         from impasto.processes import launched
         from impasto.train import train as run
+    keep_memory()
     first = launched().first  # of several processes one speaks
     if first:
         show_settings(settings)
@@ -88,7 +90,9 @@ def preview(
     target = output or photo.with_name(f"{photo.stem}-{painting.stem}-preview.png")
     check_picture_target("--output", target, painting, photo)
     with needs_extra("train"):
+        from impasto.memory import keep_memory
         from impasto.preview import preview as run
+    keep_memory()
     steps = run(
         painting, photo, base=base, seconds=seconds, side=side, loss_network=loss_network, progress=download_bar()
     )

@@ -123,7 +123,9 @@ def train_upscaler(settings: Annotated[UpscalerConfig, Parameter(name="*")], *, 
     """
     check_style_suffix(settings.output)
     with needs_extra("train"):
+        from impasto.memory import keep_memory
         from impasto.train_upscaler import train_upscaler as run
+    keep_memory()
     show_settings(settings)
     steps = run(settings, progress=download_bar())
     return follow(steps, lambda step: show(step, settings), settings.output, settings.folder)

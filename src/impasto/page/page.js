@@ -11,6 +11,7 @@ let opened = null; // the photo's file
 let whole = null; // its width and height
 let bitmap = null; // the photo, where the worker does not have it yet
 let opening = 0; // photos that are being decoded
+let count = 0; // of photos that were chosen: of several on their way, the last one is shown
 let asked = null; // when the painting that is made was asked for
 let again = false; // whether something was moved since
 let shown = null; // painting and photo at the size that was painted
@@ -164,11 +165,13 @@ function translate(name) {
 
 async function open(file) {
   if (!file) return;
+  const mine = ++count;
   $("busy").hidden = false;
   opening++;
   const read = await decoded(file).catch(() => null);
   opening--;
   $("busy").hidden = asked === null && !opening;
+  if (mine !== count) return read?.close();
   if (!read) return fail({ code: "undecoded" });
   bitmap?.close();
   [opened, whole, bitmap] = [file, [read.width, read.height], read];

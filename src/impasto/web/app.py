@@ -27,7 +27,7 @@ from impasto.web.live import Live
 from impasto.web.metrics import Metrics
 from impasto.web.options import PAINTING, parse
 from impasto.web.painter import Decoded, Painter
-from impasto.web.refusal import Refusal
+from impasto.web.refusal import Refusal, check_known, wrong
 from impasto.web.settings import ServeConfig
 from impasto.web.store import Store
 from impasto.web.videos import STYLE, check_video
@@ -35,6 +35,8 @@ from impasto.web.workers import Processes
 from impasto.web.works import KINDS, MOST_PHOTOS, check_request, kind_of
 
 STATIC = Path(__file__).with_name("static")
+FILES = ("photo", "mask", PAINTING)
+"""Of a request for a painting."""
 THUMBNAIL = 256
 """Long side of a thumbnail in pixels."""
 SIDES = 2
@@ -52,15 +54,18 @@ class Service:
         self.jobs = Jobs(settings, self.store, self.metrics)
         self.live = Live(settings, self.painter, self.jobs.styles_of)
         self.thumbnails: dict[str, bytes] = {}
+        self.painting = {name: asyncio.Lock() for name in builtin_styles()}
+        """Held while a style's thumbnail is painted."""
 
     async def thumbnail(self, name: str) -> bytes:
-        """A built-in style's, painted when it is first wanted."""
-        if name not in builtin_styles():
+        """A built-in style's, painted once, when it is first wanted."""
+        if name not in self.painting:
             raise Refusal(404, "unknown_style", "there is no such style")
-        if name not in self.thumbnails:
-            options = parse({"style": name, "size": str(THUMBNAIL), "quality": "85"}, {})
-            painted = await self.painter.paint((zoo() / "sample.jpg").read_bytes(), options)
-            self.thumbnails[name] = painted.data
+        async with self.painting[name]:
+            if name not in self.thumbnails:
+                options = parse({"style": name, "size": str(THUMBNAIL), "quality": "85"}, {})
+                painted = await self.painter.paint((zoo() / "sample.jpg").read_bytes(), options)
+                self.thumbnails[name] = painted.data
         return self.thumbnails[name]
 
     async def submit(self, request: Request) -> dict[str, Any]:
@@ -106,10 +111,11 @@ class Service:
 
 def write_small(path: Path, decoded: Decoded, side: int) -> None:
     """Write pixels as PNG, reduced to a long side."""
-    size, channels = decoded.height * decoded.width, 1 if len(decoded.data) == decoded.height * decoded.width else 3
-    pixels = np.frombuffer(decoded.data, np.uint8)[: channels * size].reshape(decoded.height, decoded.width, channels)
-    if channels == 1:  # a mask has its lightness alone
-        pixels = np.repeat(pixels, 3, axis=2)
+    values, area = np.frombuffer(decoded.data, np.uint8), decoded.height * decoded.width
+    if len(values) == area:  # a mask has its lightness alone
+        pixels = np.repeat(values, 3).reshape(*decoded.size, 3)
+    else:
+        pixels = values[: 3 * area].reshape(*decoded.size, 3)
     path.parent.mkdir(exist_ok=True)
     stream = io.BytesIO()
     write_image(stream, fit(Picture(pixels), side), format="png")
@@ -259,12 +265,11 @@ def add_painting(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/stylize", **documents.STYLIZE)
     async def stylize(request: Request) -> Response:
-        form = await read_form(request, service.settings, files=3)
-        photo, mask, painting = (form.file(name) for name in ("photo", "mask", PAINTING))
-        if photo is None or set(form.files) - {"photo", "mask", PAINTING}:
-            raise Refusal(
-                422, "wrong_value", "photo is missing; send it as a file of that name, with a mask or without"
-            )
+        form = await read_form(request, service.settings, files=len(FILES))
+        check_known(form.files, FILES, "file")
+        photo, mask, painting = map(form.file, FILES)
+        if photo is None:
+            raise wrong("photo", "is missing; send it as a file of that name, with a mask or without")
         options = parse(form.fields, service.jobs.styles_of(request.state.owner), painting=painting is not None)
         painted = await service.painter.paint(photo, options, mask, painting, request.is_disconnected)
         name = f"painting.{options.format.replace('jpeg', 'jpg')}"
@@ -286,7 +291,7 @@ def add_jobs(app: FastAPI, service: Service) -> None:
 
     @app.post("/v1/jobs", status_code=202, **documents.SUBMIT)
     async def submit(request: Request) -> JSONResponse:
-        if service.jobs.stopping:
+        if jobs.stopping:
             raise Refusal(429, "busy", "the server stops; try again later", retry_s=60)
         told = await service.submit(request)
         return JSONResponse(told, 202, {"Location": f"/v1/jobs/{told['id']}"})

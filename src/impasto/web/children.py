@@ -142,7 +142,8 @@ def serve_painting() -> None:
         try:
             head, painted = paint(paintings, *message)
         except (ImpastoError, ValueError) as error:
-            head, painted = {"error": str(error)}, memoryview(b"")
+            folder = Path(message[0]["file"]).parent  # where the server has its files is nobody's business
+            head, painted = {"error": str(error).replace(f"{folder}{os.sep}", "")}, memoryview(b"")
         except MemoryError:
             head, painted = {"error": "the picture takes too much memory to paint; make it smaller"}, memoryview(b"")
         write_frame(sys.stdout.buffer, head | {"memory": memory()}, painted)
@@ -185,7 +186,7 @@ def paint(paintings: Paintings, asked: Mapping[str, Any], data: bytearray) -> tu
     elif (style := paintings.style(asked, painting)) is None:
         return {"unknown": True}, memoryview(b"")
     painted = stylize(picture, style, mask=mask, **asked["options"])
-    exif = with_recipe(b"", asked["recipe"]) if asked["recipe"] else b""
+    exif = with_recipe(b"", asked["recipe"])
     stream = io.BytesIO()
     write_image(stream, Picture(painted.pixels, painted.alpha, exif), format=asked["format"], quality=asked["quality"])
     height, width = painted.pixels.shape[:2]
@@ -194,16 +195,17 @@ def paint(paintings: Paintings, asked: Mapping[str, Any], data: bytearray) -> tu
 
 def unpack(asked: Mapping[str, Any], data: bytearray) -> tuple[Picture, Pixels | None, Pixels | None]:
     """Picture, mask and painting of a payload: pixels, alpha, mask, the painting's pixels, those that there are."""
-    height, width, values = asked["height"], asked["width"], np.frombuffer(data, np.uint8)
-    size = height * width
-    pixels = values[: 3 * size].reshape(height, width, 3)
-    values = values[3 * size :]
-    alpha = values[:size].reshape(height, width) if asked["alpha"] else None
-    values = values[size if asked["alpha"] else 0 :]
-    masked, (rows, columns) = asked["mask"] or (0, 0), asked["style"] or (0, 0)
-    mask = values[: math.prod(masked)].reshape(masked) if asked["mask"] else None
-    values = values[math.prod(masked) if mask is not None else 0 :]
-    painting = values[: 3 * rows * columns].reshape(rows, columns, 3) if asked["style"] else None
+    values, place = np.frombuffer(data, np.uint8), 0
+
+    def take(*shape: int) -> Pixels:
+        nonlocal place
+        start, place = place, place + math.prod(shape)
+        return values[start:place].reshape(shape)
+
+    pixels = take(*asked["size"], 3)
+    alpha = take(*asked["size"]) if asked["alpha"] else None
+    mask = take(*asked["mask_size"]) if asked["mask_size"] else None
+    painting = take(*asked["painting_size"], 3) if asked["painting_size"] else None
     return Picture(pixels, alpha), mask, painting
 
 

@@ -3,8 +3,10 @@
 from typing import Any
 
 from impasto.choices import COLORS, ENGINES, STARTS
+from impasto.config import ClipConfig
 from impasto.styles import builtin_styles
 from impasto.stylize import BROADEST, FINEST
+from impasto.web.jobs import STATES
 from impasto.web.options import MEDIA_TYPES
 from impasto.web.works import KINDS
 
@@ -22,8 +24,6 @@ ERROR = {
 }
 PICTURE_FILE = {"type": "string", "format": "binary"}
 JOB_ID = "job_5f1c0e3a9d5b4b0f8f6f7a2d1c3e4b5a"
-
-
 Answers = dict[int | str, dict[str, Any]]
 
 
@@ -56,9 +56,7 @@ FAILURES = refusals(400, 401, 421, 431)
 CHANGES = refusals(403, 404, 408, 413, 415, 422, 429, 504)
 
 
-def answers(
-    kind: str, schema: dict[str, Any], description: str, example: Any = None
-) -> dict[int | str, dict[str, Any]]:
+def answers(kind: str, schema: dict[str, Any], description: str, example: Any = None) -> Answers:
     """The answer that says yes."""
     content = {"schema": schema} | ({} if example is None else {"example": example})
     return {200: {"description": description, "content": {kind: content}}}
@@ -89,8 +87,6 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 VIDEO_FIELDS = ("style", "engine", "strength", "stroke", "quality")
 """That a video has beside those of other jobs."""
-STEADY = 0.75
-"""See flow.py, which needs an extra."""
 JOB_FIELDS: dict[str, dict[str, Any]] = {
     "kind": field({"type": "string", "enum": [*KINDS]}, "what to do"),
     "size": field(
@@ -108,7 +104,7 @@ JOB_FIELDS: dict[str, dict[str, Any]] = {
     "minutes": field({"type": "number"}, "training: how long"),
     **{name: FIELDS[name] | {"description": f"video: {FIELDS[name]['description']}"} for name in VIDEO_FIELDS},
     "steady": field(
-        {"type": "number", "minimum": 0, "maximum": 1, "default": STEADY},
+        {"type": "number", "minimum": 0, "maximum": 1, "default": ClipConfig.steady},
         "video: how firmly a frame holds on to the strokes of the last one",
     ),
 }
@@ -119,17 +115,20 @@ JOB = {
         "id": {"type": "string"},
         "kind": {"type": "string", "enum": [*KINDS]},
         "name": {"type": "string"},
-        "state": {"type": "string", "enum": ["waiting", "running", "done", "failed", "cancelled"]},
+        "state": {"type": "string", "enum": [*STATES]},
         "progress": {"type": "number", "minimum": 0, "maximum": 1},
         "step": {"type": "integer", "description": "of a video, frames that are painted"},
         "steps": {"type": ["integer", "null"]},
         "frames_per_second": {"type": "number"},
         "loss": {"type": ["number", "null"]},
+        "content": {"type": ["number", "null"]},
+        "style": {"type": ["number", "null"]},
         "seconds_left": {"type": ["number", "null"]},
         "has_picture": {"type": "boolean"},
         "ahead": {"type": "integer"},
         "error": {"type": "string"},
-        "expires": {"type": ["number", "null"]},
+        "created": {"type": "number", "description": "seconds since 1970"},
+        "expires": {"type": ["number", "null"], "description": "when its files are deleted, once it has ended"},
     },
     "example": {
         "id": JOB_ID,
@@ -144,6 +143,7 @@ JOB = {
         "has_picture": True,
         "ahead": 0,
         "error": "",
+        "created": 1763827200.0,
         "expires": None,
     },
 }
@@ -232,7 +232,6 @@ JOBS: dict[str, Any] = {
     "summary": "Your jobs",
     "responses": answers("application/json", {"type": "array", "items": JOB}, "The newest first"),
 }
-JOB_ANSWER = answers("application/json", JOB, "The job, and the curve of its losses")
 EVENTS: dict[str, Any] = {
     "summary": "What happens to a job",
     "description": "Server-sent events, each called as the job's state, until the job has ended.",
@@ -252,7 +251,10 @@ RESULT: dict[str, Any] = {
     }
     | refusals(404, 409),
 }
-SHOW: dict[str, Any] = {"summary": "A job", "responses": JOB_ANSWER | refusals(404)}
+SHOW: dict[str, Any] = {
+    "summary": "A job",
+    "responses": answers("application/json", JOB, "The job, and the curve of its losses") | refusals(404),
+}
 CANCEL: dict[str, Any] = {
     "summary": "Cancel a job, or delete what it has made",
     "responses": {204: {"description": "Done"}} | refusals(403, 404),

@@ -12,7 +12,7 @@ from pathlib import Path
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from impasto.web.refusal import Refusal, too_large
+from impasto.web.refusal import Refusal, too_large, wrong
 from impasto.web.settings import ServeConfig
 
 MOST_FIELDS = 32
@@ -43,7 +43,7 @@ class Form:
         """The only file of a field; None where there is none."""
         found = self.files.get(name, [])
         if len(found) > 1:
-            raise Refusal(422, "wrong_value", f"{name} came {len(found)} times; send one")
+            raise wrong(name, f"came {len(found)} times; send one")
         return found[0] if found else None
 
 
@@ -109,7 +109,7 @@ async def read_multipart(request: Request, settings: ServeConfig, files: int, vi
             if (value.size or 0) > largest * 1e6:
                 raise too_large(f"the file of {name[:40]!r}", f"{largest:g} MB")
             if not value.size:
-                raise Refusal(422, "wrong_value", f"the file of {name[:40]!r} is empty")
+                raise wrong(f"the file of {name[:40]!r}", "is empty")
             if target is not None:
                 videos += 1
                 await asyncio.to_thread(write_video, value, target)

@@ -90,6 +90,9 @@ class Guard:
             await answer.refuse(refusal)
         except TimeoutError:
             await answer.refuse(Refusal(504, "timeout", f"it took longer than {self.settings.timeout:g} s"))
+        except Exception:  # a fault of ours, which the server's log has
+            await answer.refuse(Refusal(500, "failed", "the server has failed at this; its log says more"))
+            raise
         finally:
             self.held.count -= body.count
             route = getattr(scope.get("route"), "path", "other")

@@ -23,8 +23,8 @@ from impasto.web.workers import command, environment
 from impasto.web.works import INTERRUPTED, KINDS, ORDER, PICTURE_TYPES
 
 FILE = "job.json"
-STATES = ("waiting", "running", "done", "failed", "cancelled")
-ENDED = frozenset({"done", "failed", "cancelled"})
+ENDED = ("done", "failed", "cancelled")
+STATES = ("waiting", "running", *ENDED)
 CURVE = 400
 """Points of a curve; when there are more, every other is left out."""
 EVERY_S = 0.25
@@ -35,6 +35,8 @@ STOP_S = 20.0
 """In which work must save its state when it is stopped."""
 ALIVE_S = 15.0
 """Between signs of life where nothing happens."""
+LINE_BYTES = 1 << 20
+"""Of what a job's process says at once, at most."""
 ENDS = {14: "the work came to a standstill; a file may be broken"}
 """What is told of a process by the signal that ended it; 14 is SIGALRM, which Windows has not."""
 
@@ -87,6 +89,19 @@ class Job:
             self.curve = self.curve[1::2]
             self.stride *= 2
         self.tell()
+
+    def hear(self, line: bytes) -> None:
+        """Take in a line that the job's process has written: a step, or what went wrong; others are left out."""
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(said, dict):
+            return
+        if "error" in said:
+            self.error = str(said["error"])
+        else:
+            self.note(said)
 
     def tell(self) -> None:
         """Wake those who watch."""
@@ -252,17 +267,16 @@ class Jobs:
                 self.work.clear()
                 await self.work.wait()
                 continue
-            try:
-                await self._do(waiting[0])
-            except (OSError, ValueError) as error:  # no process could be started, or it said what is no line
-                waiting[0].error = " ".join(str(error).split())
-                self._finish(waiting[0], 1)
+            await self._do(waiting[0])
 
     async def _do(self, job: Job) -> None:
         """Do a job in a process of its own, which may use half of the room that is left."""
         folder, room = self.store.folder / job.id, self.store.free() // 2
         with self.store.promise(room):
-            code = await self._process(job, folder, room)
+            try:
+                code = await self._process(job, folder, room)
+            except (OSError, ValueError) as error:  # no process could be started, or it said what is no line
+                job.error, code = " ".join(str(error).split()), 1
         if job.id in self.all:
             self._finish(job, code)
             with contextlib.suppress(OSError):
@@ -272,26 +286,29 @@ class Jobs:
         """Have a process do a job; returns its exit code."""
         job.state = "running"
         job.tell()
-        job.process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command(job.kind, str(folder.resolve()), str(room)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env=environment() | {"OMP_WAIT_POLICY": "PASSIVE"},
-            limit=1 << 20,
+            limit=LINE_BYTES,
             start_new_session=sys.platform != "win32",
         )
-        assert job.process.stdout  # noqa: S101 - it is a pipe
-        async for line in job.process.stdout:
-            with contextlib.suppress(ValueError):
-                said = json.loads(line)
-                if "error" in said:
-                    job.error = str(said["error"])
-                else:
-                    job.note(said)
-        code = await job.process.wait()
-        job.process = None
-        return code
+        assert process.stdout  # noqa: S101 - it is a pipe
+        try:
+            if job.has_ended or self.stopping:  # since: nobody could end it before it was there
+                return INTERRUPTED
+            job.process = process
+            async for line in process.stdout:
+                job.hear(line)
+            return await process.wait()
+        finally:
+            job.process = None
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
 
     def _finish(self, job: Job, code: int) -> None:
         """Note how a job's process ended."""

@@ -31,16 +31,16 @@ class Live:
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection: settings come as JSON, frames as pictures; each frame's painting is sent back."""
         await socket.accept()
-        if self.count >= self.settings.live:
-            await socket.send_json(Refusal(429, "busy", "too many webcams are painted; try again later").body())
-            await socket.close(1013)
-            return
-        self.count += 1
-        try:
-            with contextlib.suppress(WebSocketDisconnect):
+        with contextlib.suppress(WebSocketDisconnect):
+            if self.count >= self.settings.live:
+                await socket.send_json(Refusal(429, "busy", "too many webcams are painted; try again later").body())
+                await socket.close(1013)
+                return
+            self.count += 1
+            try:
                 await self._loop(socket)
-        finally:
-            self.count -= 1
+            finally:
+                self.count -= 1
 
     async def _loop(self, socket: WebSocket) -> None:
         """Answer every message: settings with themselves as understood, frames with paintings, mistakes in words."""

@@ -15,14 +15,13 @@ from impasto.paintings import available, engine_file
 from impasto.recipes import hash_of
 from impasto.styles import builtin_styles, find_style
 from impasto.stylize import BROADEST, FINEST
-from impasto.web.refusal import Refusal, wrong
+from impasto.web.refusal import Refusal, check_known, wrong
+from impasto.web.store import JOB_ID
 
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 FIELDS = ("style", "strength", "stroke", "colors", "size", "format", "quality", "engine")
-OWN = re.compile(r"job_[0-9a-f]{32}")
-"""How a style is called that a training of this client has made: by the job."""
 Own = Mapping[str, tuple[Path, str]]
-"""Style files of a client and the style of each, by what they are called."""
+"""Styles that a client has trained: file and name of each, by the id of the training."""
 PAINTING = "painting"
 """What the style of a painting is called, and the file that it comes as."""
 LONGEST = 2000
@@ -52,11 +51,6 @@ class Options:
         """Of `stylize`, but for picture, style and mask."""
         return {"strength": self.strength, "stroke": self.stroke, "colors": self.colors, "max_side": self.size}
 
-    @property
-    def hash(self) -> str:
-        """SHA-256 of the style file."""
-        return hash_now(self.file)
-
 
 def hash_now(path: Path) -> str:
     """SHA-256 of a file."""
@@ -78,8 +72,7 @@ def parse(fields: Mapping[str, str], own: Own, *, painting: bool = False) -> Opt
         Refusal: A field is unknown, missing, or its value not allowed.
 
     """
-    if unknown := [name for name in fields if name not in FIELDS]:
-        raise Refusal(422, "unknown_field", f"{unknown[0][:40]!r} is no field; they are {', '.join(FIELDS)}")
+    check_known(fields, FIELDS, "field")
     for name, value in fields.items():
         if len(value) > LONGEST:
             raise wrong(name, "is too long")
@@ -124,8 +117,8 @@ def parse_style(text: str, own: Own) -> tuple[Path, dict[str, float]]:
     Names of files are none: what a client sends never leads to a path.
     """
     if not text.strip():
-        raise Refusal(422, "wrong_value", "style is missing; GET /v1/styles lists the built-in ones")
-    if OWN.fullmatch(text.strip()):
+        raise wrong("style", "is missing; GET /v1/styles lists the built-in ones")
+    if JOB_ID.fullmatch(text.strip()):
         if (found := own.get(text.strip())) is None:
             raise Refusal(422, "unknown_style", "there is no such style of yours; it may have expired")
         return found[0], {found[1]: 1.0}

@@ -8,7 +8,7 @@ the last answer sent, while a picture is painted.
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import impasto
 from impasto.paintings import STATISTICS, engines_folder
 from impasto.web.metrics import Metrics
 from impasto.web.options import MEDIA_TYPES, PAINTING, Options, hash_now
-from impasto.web.refusal import Refusal
+from impasto.web.refusal import Refusal, too_large
 from impasto.web.settings import ServeConfig
 from impasto.web.turns import Turns
 from impasto.web.workers import Processes, WorkerDiedError
@@ -36,6 +36,11 @@ class Decoded:
     height: int
     width: int
     alpha: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ class Painter:
     async def decode(self, data: bytes, kind: str = "photo") -> Decoded:
         """Pixels of an upload; raises Refusal where it is no picture, too large, or harmful."""
         if len(data) > self.settings.upload_bytes:
-            raise Refusal(413, "too_large", f"the {kind} is larger than {self.settings.upload_mb:g} MB")
+            raise too_large(f"the {kind}", f"{self.settings.upload_mb:g} MB")
         limits = {"max_pixels": self.settings.pixels, "max_side": self.settings.max_side}
         head, pixels = await self._ask(kind, data, 4 * self.settings.pixels, **limits)
         decoded = Decoded(pixels, int(head["height"]), int(head["width"]), bool(head["alpha"]))
@@ -129,39 +134,21 @@ class Painter:
             start = time.perf_counter()
             decoded = await self.decode(photo)
             masked = None if mask is None else await self.decode(mask, "mask")
-            recipe = recipe_of(options, photo, mask, painting)
+            asked = asked_of(options, decoded, masked, recipe_of(options, photo, mask, painting))
             try:
-                return await self._brush(decoded, options, masked, painting, None, recipe, start)
+                head, data = await self._brush(asked, decoded, masked)
             except UnknownPaintingError:
-                style = await self.decode(painting or b"", "painting")
-                return await self._brush(decoded, options, masked, painting, style, recipe, start)
+                head, data = await self._brush(asked, decoded, masked, await self.decode(painting or b"", PAINTING))
+            seconds = time.perf_counter() - start
+            self.metrics.painting.observe(seconds)
+            return Painted(bytes(data), MEDIA_TYPES[options.format], head["height"], head["width"], seconds)
 
     async def _brush(
-        self,
-        photo: Decoded,
-        options: Options,
-        mask: Decoded | None,
-        painting: bytes | None,
-        style: Decoded | None,
-        recipe: dict[str, Any],
-        start: float,
-    ) -> Painted:
-        """Paint pixels; raises UnknownPaintingError where those of the painting, `style`, are needed for it."""
-        asked = {
-            "file": str(options.file),
-            "painting": None if painting is None else hashlib.sha256(painting).hexdigest(),
-            "style": None if style is None else [style.height, style.width],
-            "weights": dict(options.weights),
-            "options": options.arguments,
-            "format": options.format,
-            "quality": options.quality,
-            "height": photo.height,
-            "width": photo.width,
-            "alpha": photo.alpha,
-            "mask": None if mask is None else [mask.height, mask.width],
-            "recipe": recipe,
-        }
-        payload = [photo.data, *([] if mask is None else [mask.data]), *([] if style is None else [style.data])]
+        self, asked: Mapping[str, Any], photo: Decoded, mask: Decoded | None, painting: Decoded | None = None
+    ) -> tuple[dict[str, Any], bytearray]:
+        """What is painted; raises UnknownPaintingError where the pixels of the painting are needed for it."""
+        payload = [given.data for given in (photo, mask, painting) if given is not None]
+        asked = {**asked, "painting_size": None if painting is None else painting.size}
         try:
             head, data = await self.brush.call(
                 asked, *payload, seconds=self.settings.timeout, limit=8 * self.settings.pixels + (1 << 20)
@@ -176,9 +163,23 @@ class Painter:
             await asyncio.to_thread(self.brush.retire)
         if "error" in head:
             raise Refusal(422, "unpaintable", head["error"])
-        seconds = time.perf_counter() - start
-        self.metrics.painting.observe(seconds)
-        return Painted(bytes(data), MEDIA_TYPES[options.format], head["height"], head["width"], seconds)
+        return head, data
+
+
+def asked_of(options: Options, photo: Decoded, mask: Decoded | None, recipe: dict[str, Any]) -> dict[str, Any]:
+    """What the process that paints is told of a picture, but for the size of the painting that it may need."""
+    return {
+        "file": str(options.file),
+        "painting": recipe["files"].get(PAINTING),
+        "weights": dict(options.weights),
+        "options": options.arguments,
+        "format": options.format,
+        "quality": options.quality,
+        "size": photo.size,
+        "alpha": photo.alpha,
+        "mask_size": None if mask is None else mask.size,
+        "recipe": recipe,
+    }
 
 
 def crashed(what: str) -> Refusal:
@@ -190,7 +191,7 @@ def recipe_of(options: Options, photo: bytes, mask: bytes | None, painting: byte
     """How a picture is made, as `impasto redo` reads it: its files are called as those of a request."""
     uploads = {"photo": photo, "mask": mask, PAINTING: painting}
     files = {name: hashlib.sha256(data).hexdigest() for name, data in uploads.items() if data is not None}
-    files[options.file.name] = options.hash
+    files[options.file.name] = hash_now(options.file)
     style: dict[str, Any] = {"style": options.file.name, "weights": dict(options.weights)}
     if options.engine:
         style = {"paintings": dict(options.weights), "engine": options.engine}

@@ -1,5 +1,6 @@
 """What the server says no with: a status, a word that a program can go by, and a sentence."""
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -29,6 +30,13 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
 def too_large(what: str, limit: str) -> Refusal:
     """Refusal of what is over a limit."""
     return Refusal(413, "too_large", f"{what} is larger than {limit}")
+
+
+def check_known(names: Iterable[str], allowed: Collection[str], what: str) -> None:
+    """Raise a Refusal for a name that is none of a field, or of a file, that a request may have."""
+    for name in names:
+        if name not in allowed:
+            raise Refusal(422, "unknown_field", f"{name[:40]!r} is no {what}; they are {', '.join(allowed)}")
 
 
 def wrong(name: str, message: str) -> Refusal:

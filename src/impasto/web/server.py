@@ -19,7 +19,7 @@ from impasto.web.workers import Processes
 DRAIN_S = 30
 """That what runs is given when the server stops."""
 HEAD_S = 15.0
-"""In which they must have come."""
+"""In which the headers of a request must have come."""
 IDLE_S = 15
 """That a connection may be idle between requests."""
 
@@ -37,7 +37,7 @@ class Protocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
         super().data_received(data)
-        if self.cycle is None or self.cycle.response_complete:
+        if self._is_waiting():
             self._watch()
         elif self._clock is not None:
             self._clock.cancel()
@@ -51,8 +51,13 @@ class Protocol(H11Protocol):
     def _lose(self) -> None:
         """Close the connection, if it is still its headers that are waited for."""
         self._clock = None
-        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+        if self._is_waiting() and not self.transport.is_closing():
             self.transport.close()
+
+    def _is_waiting(self) -> bool:
+        """Whether headers are to come; not where the connection has become a WebSocket, which another protocol has."""
+        is_ours = self.transport.get_protocol() is self
+        return is_ours and (self.cycle is None or self.cycle.response_complete)
 
 
 class Server(uvicorn.Server):

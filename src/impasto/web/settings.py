@@ -23,7 +23,7 @@ class ServeConfig:
     hosts: tuple[str, ...] = ()
     """Names by which the server is reached, as behind a proxy; localhost and plain addresses always are."""
     data: Path | None = None
-    """Folder for the files of long work, which then goes on after a restart; a temporary one unless given."""
+    """Folder for the files of jobs, which then go on after a restart; a temporary one unless given."""
     photos: Path | None = None
     """Folder of photos on which new styles are trained; the photos that come with a training unless given."""
 

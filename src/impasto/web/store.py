@@ -11,7 +11,8 @@ from pathlib import Path
 from impasto.errors import ImpastoError
 from impasto.web.refusal import Refusal
 
-NAME = re.compile(r"job_[0-9a-f]{32}")
+JOB_ID = re.compile(r"job_[0-9a-f]{32}")
+"""Of a job, and of the style that it has made: the name of its folder."""
 
 
 class Store:
@@ -31,12 +32,12 @@ class Store:
     def new(self) -> Path:
         """Make a folder that nobody can guess."""
         path = self.folder / f"job_{secrets.token_hex(16)}"
-        path.mkdir(mode=0o700)
+        path.mkdir(mode=0o700, parents=True)  # a system that tidies up may have taken an empty temporary folder
         return path
 
     def folders(self) -> list[Path]:
         """Folders that there are."""
-        return sorted(path for path in self.folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
+        return sorted(path for path in self.folder.glob("*") if JOB_ID.fullmatch(path.name) and path.is_dir())
 
     def size(self) -> int:
         """Bytes of all files."""

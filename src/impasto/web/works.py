@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from impasto.choices import COLORS, STARTS
 from impasto.config import OptimizeConfig, TrainConfig, key_of
@@ -22,12 +21,9 @@ from impasto.images import WRITE_SUFFIXES
 from impasto.styles import builtin_styles, is_name
 from impasto.web import videos
 from impasto.web.options import Own, choice, number, whole
-from impasto.web.refusal import Refusal, wrong
+from impasto.web.refusal import Refusal, check_known, wrong
 from impasto.web.settings import ServeConfig
 from impasto.web.shown import Order, Shown, Told
-
-if TYPE_CHECKING:
-    from impasto.plan import Plan
 
 ORDER = "order.json"
 INTERRUPTED = 75
@@ -111,8 +107,7 @@ def run_optimisation(folder: Path, order: Order, _room: int) -> Generator[Told]:
         save_every=max(1, iterations // PICTURES),
         **given,
     )
-    plans: list[Plan] = []
-    steps = optimize(config, told=plans.append)
+    steps = optimize(config)
     shown = Shown()
     with contextlib.closing(steps):
         for step in steps:
@@ -225,7 +220,7 @@ KINDS = {
 def kind_of(name: str) -> Kind:
     """Kind of work by its name; raises Refusal where there is none, or its extra is missing."""
     if name not in KINDS:
-        raise Refusal(422, "wrong_value", f"kind is {name[:40]!r}; it must be one of {', '.join(KINDS)}")
+        raise wrong("kind", f"is {name[:40]!r}; it must be one of {', '.join(KINDS)}")
     kind = KINDS[name]
     if not kind.is_installed:
         raise Refusal(
@@ -236,10 +231,8 @@ def kind_of(name: str) -> Kind:
 
 def check_request(kind: Kind, fields: Mapping[str, str], files: Mapping[str, int]) -> None:
     """Raise a Refusal for fields and files, of which the numbers are given, that a kind does not take."""
-    if unknown := [name for name in fields if name not in kind.fields]:
-        raise Refusal(422, "unknown_field", f"{unknown[0][:40]!r} is no field; they are {', '.join(kind.fields)}")
-    if unknown := [name for name in files if name not in kind.files]:
-        raise Refusal(422, "unknown_field", f"{unknown[0][:40]!r} is no file; they are {', '.join(kind.files)}")
+    check_known(fields, kind.fields, "field")
+    check_known(files, kind.files, "file")
     for name, (least, most) in kind.files.items():
         if not least <= files.get(name, 0) <= most:
             raise wrong(name, f"came {files.get(name, 0)} times; it must be from {least} to {most}")

@@ -66,7 +66,12 @@ export const send = (fields, files, { told, signal }) =>
     signal.addEventListener("abort", () => request.abort());
     request.send(formOf(fields, files));
   });
+
 export const cancel = (id) => ask(`/v1/jobs/${id}`, { method: "DELETE" });
+
+const ENDED = ["done", "failed", "cancelled"];
+
+export const hasEnded = (job) => ENDED.includes(job.state);
 
 // Tells of a job until it has ended; returns what stops listening.
 export function watch(id, told) {
@@ -74,8 +79,8 @@ export function watch(id, told) {
   const hear = (event) => {
     const job = JSON.parse(event.data);
     told(job);
-    if (["done", "failed", "cancelled"].includes(job.state)) source.close();
+    if (hasEnded(job)) source.close();
   };
-  for (const state of ["waiting", "running", "done", "failed", "cancelled"]) source.addEventListener(state, hear);
+  for (const state of ["waiting", "running", ...ENDED]) source.addEventListener(state, hear);
   return () => source.close();
 }

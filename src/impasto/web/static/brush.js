@@ -1,5 +1,7 @@
 // The mask's brush by keyboard: arrow keys move it over the picture, others brush, brush away and change its size.
 
+import { within } from "/static/page.js";
+
 const STEP = 0.02; // of the short side, at a press
 const STRIDE = 0.1; // with Shift
 const [SMALLEST, LARGEST] = [2, 40];
@@ -7,7 +9,6 @@ const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowD
 const SIZES = { "[": -2, "]": 2 };
 
 const isBrush = ({ key }) => key === " " || key.toLowerCase() === "e";
-const within = (value, low, high) => Math.min(high, Math.max(low, value));
 
 export class Brush {
   constructor(stage) {

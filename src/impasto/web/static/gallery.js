@@ -9,12 +9,15 @@ const AT_ONCE = 3; // thumbnails on their way
 const PAINTING = 1024; // long side of a painting of one's own: its statistics are taken no larger
 const PAINTINGS = 4; // that are kept, as many as the server keeps
 
+const release = (source) => source?.startsWith("blob:") && URL.revokeObjectURL(source);
+
 export class Gallery {
   constructor(element, about, { state, choose, paint, decode, shown }) {
     Object.assign(this, { element, about, state, choose, paint, decode, shown });
     this.styles = [];
     this.paintings = []; // of the visitor's own, which are styles too
     this.count = 0; // of all paintings that there were
+    this.controller = null; // stops the thumbnails on their way
     this.thumbnails = new Map();
   }
 
@@ -79,7 +82,7 @@ export class Gallery {
     const image = this.element.querySelector(`[data-style="${name}"] img`);
     if (image) image.src = source;
     this.shown();
-    if (old?.startsWith("blob:")) URL.revokeObjectURL(old);
+    release(old);
   }
 
   async paintThumbnail(style, signal) {
@@ -88,8 +91,8 @@ export class Gallery {
 
   // Every style on this photo, a few at a time.
   async paintThumbnails() {
-    this.painting?.abort();
-    const { signal } = (this.painting = new AbortController());
+    this.controller?.abort();
+    const { signal } = (this.controller = new AbortController());
     const waiting = [...this.styles];
     const next = async () => {
       while (waiting.length && !signal.aborted) await this.paintThumbnail(waiting.shift(), signal);
@@ -112,7 +115,11 @@ export class Gallery {
         return number > 1 ? say("your_painting_n", { n: number }) : say("your_painting");
       },
     };
-    this.paintings = [style, ...this.paintings].slice(0, PAINTINGS);
+    this.paintings.unshift(style);
+    for (const { name } of this.paintings.splice(PAINTINGS)) {
+      release(this.thumbnails.get(name));
+      this.thumbnails.delete(name);
+    }
     return style.name;
   }
 }

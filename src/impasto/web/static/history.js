@@ -4,6 +4,7 @@ import { scaled } from "/static/pictures.js";
 import { say } from "/static/text.js";
 
 const KEPT = 40; // pictures
+const THUMBNAIL = 160; // long side in the strip
 const WHOLE = 8; // of them that are kept as they are; others are painted again where they are wanted
 
 const same = (a, b) => JSON.stringify({ ...a, mask: 0 }) === JSON.stringify({ ...b, mask: 0 }) && a.mask === b.mask;
@@ -17,7 +18,7 @@ export class History {
   }
 
   clear() {
-    this.entries = [];
+    this.keep([]);
     this.place = -1;
     this.show();
   }
@@ -26,11 +27,19 @@ export class History {
   async add(state, painting, label) {
     if (this.place >= 0 && same(this.entries[this.place].state, state)) return;
     const entry = { state, painting, thumb: "", label };
-    this.entries = [...this.entries.slice(0, this.place + 1), entry].slice(-KEPT);
+    this.keep([...this.entries.slice(0, this.place + 1), entry].slice(-KEPT));
     this.place = this.entries.length - 1;
-    entry.thumb = URL.createObjectURL(await scaled(painting, 160, "image/jpeg", 0.85));
     for (const old of this.entries.slice(0, -WHOLE)) old.painting = null;
+    const thumb = await scaled(painting, THUMBNAIL, "image/jpeg", 0.85);
+    if (!this.entries.includes(entry)) return;
+    entry.thumb = URL.createObjectURL(thumb);
     this.show();
+  }
+
+  // Have these entries, and let go of the others' small pictures.
+  keep(entries) {
+    for (const old of this.entries ?? []) if (!entries.includes(old)) URL.revokeObjectURL(old.thumb);
+    this.entries = entries;
   }
 
   show() {

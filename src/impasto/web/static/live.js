@@ -7,9 +7,16 @@ export class Live {
     Object.assign(this, { video, show, fail, settings });
     this.canvas = document.createElement("canvas");
     this.running = false;
+    this.starting = null; // while the browser asks whether the camera may be used
   }
 
-  async start() {
+  // Started twice, it is started once.
+  start() {
+    this.starting ??= this.open().finally(() => (this.starting = null));
+    return this.starting;
+  }
+
+  async open() {
     this.stream = await navigator.mediaDevices.getUserMedia({ video: { width: 1280, facingMode: "user" }, audio: false });
     this.video.srcObject = this.stream;
     await this.video.play();
@@ -20,7 +27,7 @@ export class Live {
     this.socket.binaryType = "blob";
     this.socket.onopen = () => this.tell();
     this.socket.onmessage = (event) => this.hear(event.data);
-    this.socket.onclose = () => { if (this.running) { this.stop(); this.fail({ code: "offline", message: "" }); } };
+    this.socket.onclose = () => this.end(this.refused ?? { code: "offline", message: "" });
     this.running = true;
   }
 
@@ -34,12 +41,14 @@ export class Live {
     if (!this.running) return;
     if (data instanceof Blob) {
       this.waiting = false;
+      this.refused = null;
       this.show(await createImageBitmap(data), this.canvas);
     } else {
       const { error } = JSON.parse(data);
       if (error) {
         this.waiting = false;
-        if (error.code !== "busy") { this.stop(); this.fail(error); return; }
+        if (error.code !== "busy") return this.end(error);
+        this.refused = error; // if the server closes now, this is why
         await new Promise((resolve) => setTimeout(resolve, 300));
       }
     }
@@ -53,7 +62,7 @@ export class Live {
     context.setTransform(-1, 0, 0, 1, this.canvas.width, 0); // as in a mirror
     context.drawImage(this.video, 0, 0, this.canvas.width, this.canvas.height);
     const frame = await new Promise((resolve) => this.canvas.toBlob(resolve, "image/jpeg", 0.85));
-    if (this.running && this.socket.readyState === WebSocket.OPEN) this.socket.send(frame);
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(frame);
   }
 
   // A photo of what the camera sees now, as large as it sees it.
@@ -67,10 +76,17 @@ export class Live {
     return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
   }
 
+  end(error) {
+    this.stop();
+    this.fail(error);
+  }
+
   stop() {
-    this.running = false;
-    this.waiting = false;
+    this.running = this.waiting = false;
+    this.refused = null;
+    if (this.socket) this.socket.onclose = this.socket.onmessage = null; // what still comes is not for the next one
     this.socket?.close();
+    this.socket = null;
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.video.srcObject = null;
   }

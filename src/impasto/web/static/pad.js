@@ -1,5 +1,6 @@
 // The blend pad: four styles in its corners, and a point whose nearness to each is its weight.
 
+import { within } from "/static/page.js";
 import { say, styleName } from "/static/text.js";
 
 export class Pad {
@@ -50,8 +51,8 @@ export class Pad {
   }
 
   move(x, y) {
-    this.x = Math.min(1, Math.max(0, x));
-    this.y = Math.min(1, Math.max(0, y));
+    this.x = within(x, 0, 1);
+    this.y = within(y, 0, 1);
     this.show();
     this.changed();
   }
@@ -85,7 +86,7 @@ export class Pad {
     for (const [i, name] of this.names.entries()) {
       this.selects[i].value = name;
       const source = this.thumbnails?.get(name);
-      if (source && this.images[i].src !== source) this.images[i].src = source;
+      if (source && this.images[i].getAttribute("src") !== source) this.images[i].src = source;
     }
     const named = (name) => styleName(this.styles.find((style) => style.name === name));
     this.shares.textContent = this.weights

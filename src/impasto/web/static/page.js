@@ -1,4 +1,4 @@
-// What every part of the page needs: its elements, and how something is told, saved or gone through.
+// What every part of the page needs: its elements, values within bounds, and how something is told, saved or gone through.
 
 import { say, sayError } from "/static/text.js";
 
@@ -7,6 +7,8 @@ export const $ = (id) => document.getElementById(id);
 export const tell = (text) => ($("status").textContent = text);
 
 export const setBusy = (on) => ($("busy").hidden = !on);
+
+export const within = (value, low, high) => Math.min(high, Math.max(low, value));
 
 export function fail(error) {
   if (error.name === "AbortError") return;

@@ -14,6 +14,7 @@ export class Photo {
   constructor({ server, decode, opening, opened, offer }) {
     Object.assign(this, { server, decode, opening, opened, offer });
     Object.assign(this, { file: null, bitmap: null, shown: null, preview: null, thumb: null, isSample: true, clip: null });
+    this.count = 0; // of what was chosen: of several on their way, the last one is shown
   }
 
   async open(file) {
@@ -27,8 +28,10 @@ export class Photo {
     try {
       if (!jobs.video) throw new ApiError("no_video", "");
       if (file.size > megabytes * 1e6) throw new ApiError("too_large", `${Math.round(file.size / 1e6)} MB > ${megabytes} MB`);
+      const mine = ++this.count;
       setBusy(true);
       const found = await frameOf(file);
+      if (mine !== this.count) return;
       if (found?.seconds > 60 * minutes + 1) {
         throw new ApiError("too_large", `${duration(found.seconds)} > ${duration(60 * minutes)}`);
       }
@@ -49,14 +52,17 @@ export class Photo {
   }
 
   async openPhoto(file, { isSample = false, clip = null } = {}) {
+    const mine = ++this.count;
     this.opening();
     setBusy(true);
     try {
       const bitmap = await this.decode(file);
       const [shown, preview, thumb] = await Promise.all([SHOWN, PREVIEW, THUMBNAIL].map((side) => scaled(bitmap, side)));
+      if (mine !== this.count) return;
       Object.assign(this, { file, bitmap, shown, preview, thumb, isSample, clip });
       this.opened();
     } catch (error) {
+      if (mine !== this.count) return;
       setBusy(false);
       fail(error instanceof ApiError ? error : new ApiError("not_image", String(error)));
     }
@@ -65,6 +71,6 @@ export class Photo {
   // The sample is small: painted larger, its strokes are as fine as a photo's.
   async openSample() {
     const blob = await enlarged(await createImageBitmap(await getBlob("/v1/sample")), 3);
-    if (this.file === null) await this.openPhoto(blob, { isSample: true });
+    if (!this.count) await this.openPhoto(blob, { isSample: true });
   }
 }

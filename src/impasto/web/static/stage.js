@@ -2,6 +2,7 @@
 
 import { Brush } from "/static/brush.js";
 import { Mask } from "/static/mask.js";
+import { within } from "/static/page.js";
 
 const LARGEST = 16;
 
@@ -94,7 +95,7 @@ export class Stage {
   // Zoom by a factor around a point of the stage.
   zoomBy(factor, at = { x: this.element.clientWidth / 2, y: this.element.clientHeight / 2 }) {
     const before = this.box;
-    const zoom = Math.min(LARGEST, Math.max(1, this.zoom * factor));
+    const zoom = within(this.zoom * factor, 1, LARGEST);
     const share = { x: (at.x - before.left) / before.width, y: (at.y - before.top) / before.height };
     this.zoom = zoom;
     const after = this.box;
@@ -106,15 +107,15 @@ export class Stage {
     const { width, height } = this.size;
     const reach = (length, room) => Math.max(0, (length * this.fitted * this.zoom - room) / 2);
     const [rx, ry] = [reach(width, this.room.width), reach(height, this.room.height)];
-    this.x = Math.min(rx, Math.max(-rx, this.x + dx));
-    this.y = Math.min(ry, Math.max(-ry, this.y + dy));
+    this.x = within(this.x + dx, -rx, rx);
+    this.y = within(this.y + dy, -ry, ry);
     this.draw();
   }
 
   // Bring a point of the picture, in shares of it, into view.
   reveal({ x, y }) {
     const { box, room } = this;
-    const missing = (at, start, length) => Math.min(start + length, Math.max(start, at)) - at;
+    const missing = (at, start, length) => within(at, start, start + length) - at;
     const right = missing(box.left + x * box.width, room.left, room.width);
     this.pan(right, missing(box.top + y * box.height, room.top, room.height));
   }
@@ -166,10 +167,15 @@ export class Stage {
     if (this.brushing) this.brush.draw(context, box);
   }
 
+  // Left and right end of what is seen of the picture.
+  get seen() {
+    const { left, width } = this.box;
+    return [Math.max(0, left), Math.min(this.element.clientWidth, left + width)];
+  }
+
   get splitAt() {
-    const box = this.box;
-    const left = Math.max(0, box.left);
-    return left + this.split * (Math.min(this.element.clientWidth, box.left + box.width) - left);
+    const [left, right] = this.seen;
+    return left + this.split * (right - left);
   }
 
   // Put the handle and the label where the picture is.
@@ -243,7 +249,7 @@ export class Stage {
       const step = { ArrowLeft: -0.02, ArrowRight: 0.02, PageDown: -0.1, PageUp: 0.1, Home: -1, End: 1 }[event.key];
       if (step === undefined) return;
       event.preventDefault();
-      this.split = Math.min(1, Math.max(0, this.split + step));
+      this.split = within(this.split + step, 0, 1);
       this.draw();
     });
   }
@@ -255,10 +261,8 @@ export class Stage {
   }
 
   moveSplit(x) {
-    const box = this.box;
-    const left = Math.max(0, box.left);
-    const right = Math.min(this.element.clientWidth, box.left + box.width);
-    this.split = Math.min(1, Math.max(0, (x - left) / (right - left)));
+    const [left, right] = this.seen;
+    this.split = within((x - left) / (right - left), 0, 1);
     this.draw();
   }
 }

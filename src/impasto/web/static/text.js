@@ -41,6 +41,14 @@ const en = {
   show_photo: "Show the photo", save_png: "Save as PNG", size_of_photo: "As the photo", fetching: "Fetching the painter, {percent}%",
   preparing: "Making ready…", painted_in: "Painted in {time}.", size_told: "{width} × {height} px, about {time} in this browser",
   size_px: "{width} × {height} px",
+  "error.offline": "The server cannot be reached. Is it still running?",
+  "error.no_camera": "The camera cannot be used: it is missing, taken, or not allowed.",
+  "error.not_image": "That is not a picture.",
+  "error.memory": "This browser has not enough memory for a picture of this size. Choose a smaller one.",
+  "error.undecoded": "This browser cannot read that picture.",
+  "error.not_fetched": "A file is missing in the folder of this page: {message}",
+  "error.no_video": "This machine cannot read videos: pip install 'impasto[video]'.",
+  "error.busy": "Too many pictures wait to be painted. Try again in a moment.",
 };
 
 const zh = {
@@ -77,7 +85,7 @@ const zh = {
   "error.memory": "浏览器的内存不足以绘制这么大的图片，请选择小一些的尺寸。", "error.undecoded": "浏览器无法读取这张图片。",
   "error.not_fetched": "页面所在的文件夹里缺少文件：{message}",
   "error.missing_extra": "这台机器缺少所需的部分：{message}", "error.no_video": "这台机器无法读取视频：pip install 'impasto[video]'。",
-  "error.missing_engine": "这台机器没有按画作绘制的引擎。", "error.too_long": "视频太长：{message}",
+  "error.missing_engine": "这台机器没有按画作绘制的引擎。",
   "error.offline": "无法连接服务器。", "error.busy": "正在排队的图片太多，请稍后再试。", "error.too_large": "文件太大：{message}",
   "error.unreadable": "无法读取这张图片。", "error.crashed": "无法处理这张图片。", "error.timeout": "用时过长，请换小一些的图片。",
   "error.full": "没有空间了，请稍后再试。", "error.no_camera": "无法使用摄像头。", "error.unknown_style": "找不到这种风格，可能已过期。",
@@ -87,17 +95,6 @@ const zh = {
   "style.shipwreck": "海难", "style.la_muse": "缪斯", "style.woman_with_hat": "戴帽子的女人", "style.metzinger": "梅青格尔",
   "style.wheat_field": "麦田", "style.edtaonisl": "埃德塔翁尼斯", "style.ink_bamboo": "墨竹",
 };
-
-Object.assign(en, {
-  "error.offline": "The server cannot be reached. Is it still running?",
-  "error.no_camera": "The camera cannot be used: it is missing, taken, or not allowed.",
-  "error.not_image": "That is not a picture.",
-  "error.memory": "This browser has not enough memory for a picture of this size. Choose a smaller one.",
-  "error.undecoded": "This browser cannot read that picture.",
-  "error.not_fetched": "A file is missing in the folder of this page: {message}",
-  "error.no_video": "This machine cannot read videos: pip install 'impasto[video]'.",
-  "error.busy": "Too many pictures wait to be painted. Try again in a moment.",
-});
 
 const words = { en, zh };
 export let language = "en";

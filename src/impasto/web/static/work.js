@@ -1,6 +1,6 @@
 // Long work: the forms that begin it, and a card for each job that tells how far it is.
 
-import { cancel, getJson, send, submit, watch } from "/static/api.js";
+import { cancel, getJson, hasEnded, send, submit, watch } from "/static/api.js";
 import { duration, say } from "/static/text.js";
 
 export class Work {
@@ -79,7 +79,7 @@ export class Work {
   }
 
   translate() {
-    for (const card of this.cards.values()) card.tell(card.job);
+    for (const card of this.cards.values()) card.write();
   }
 }
 
@@ -140,20 +140,25 @@ class Card {
   }
 
   tell(job) {
-    const was = this.job?.state;
     this.job = job;
-    this.title.textContent = say(`job_${job.kind}`, { name: job.kind === "video" ? this.nameOf(job.name) : job.name });
-    this.bar.value = job.progress;
-    this.bar.setAttribute("aria-label", this.title.textContent);
-    this.bar.hidden = ["done", "failed", "cancelled"].includes(job.state);
-    this.told.textContent = this.words(job);
-    this.end.textContent = say(job.state === "done" || job.state === "failed" ? "remove" : "cancel");
-    this.image.alt = say("sheet");
-    this.chart.setAttribute("aria-label", say("curve"));
+    this.write();
     if (job.loss !== undefined && job.loss !== null && job.step !== this.curve.at(-1)?.[0]) this.curve.push([job.step, job.loss]);
     this.plot();
     if (job.has_picture && (job.state === "done" || performance.now() - (this.asked ?? 0) > 1000)) this.look(job);
-    if (job.state === "done" && (was !== "done" || !this.finished)) this.finish(job);
+  }
+
+  // What it says, in the language of the page.
+  write() {
+    const { job } = this;
+    this.title.textContent = say(`job_${job.kind}`, { name: job.kind === "video" ? this.nameOf(job.name) : job.name });
+    this.bar.value = job.progress;
+    this.bar.setAttribute("aria-label", this.title.textContent);
+    this.bar.hidden = hasEnded(job);
+    this.told.textContent = this.words(job);
+    this.end.textContent = say(hasEnded(job) ? "remove" : "cancel");
+    this.image.alt = say("sheet");
+    this.chart.setAttribute("aria-label", say("curve"));
+    if (job.state === "done") this.finish(job);
   }
 
   words(job) {
@@ -194,7 +199,6 @@ class Card {
   }
 
   finish(job) {
-    this.finished = true;
     const saved = { training: "save_style", optimisation: "save_picture", video: "save_video" }[job.kind];
     const link = make("a", { href: `/v1/jobs/${job.id}/result`, textContent: say(saved) });
     link.setAttribute("download", "");
@@ -212,11 +216,12 @@ class Card {
   }
 
   play(address) {
-    if (this.player) return;
-    this.image.hidden = true;
-    this.player = make("video", { controls: true, playsInline: true, preload: "metadata", src: address });
+    if (!this.player) {
+      this.image.hidden = true;
+      this.player = make("video", { controls: true, playsInline: true, preload: "metadata", src: address });
+      this.row.before(this.player);
+    }
     this.player.setAttribute("aria-label", say("player"));
-    this.row.before(this.player);
   }
 
   async cancel() {
