@@ -333,6 +333,31 @@ def test_a_full_stdout_is_told(args: list[str]) -> None:
     assert (done.returncode, done.stderr) == (1, b"impasto: standard output: No space left on device\n")
 
 
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="there is no /dev/stdin")
+def test_a_pipe_by_its_name_is_read_once(style: list[str], photo: Pixels, invert: Path) -> None:
+    done = impasto_process("stylize", "/dev/stdin", *style, "-o", "out.png", input=Path("photo.png").read_bytes())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert np.array_equal(read_image("out.png"), impasto.stylize(photo, invert))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell that closes streams")
+@pytest.mark.parametrize(
+    ("closed", "args", "code", "err"),
+    [
+        (">&-", "styles", 0, ""),
+        (">&- 2>&-", "styles", 0, ""),
+        (">&- 2>&- <&-", "stylize nothing.png --style candy", 1, ""),
+        ("<&-", "stylize - --style candy", 1, "impasto: cannot read the picture: the file is empty"),
+    ],
+)
+def test_streams_that_are_closed_are_no_failure_of_their_own(closed: str, args: str, code: int, err: str) -> None:
+    command = ["sh", "-c", f'exec "$0" -m impasto {args} {closed}', sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith(err)
+    assert done.stderr.count("\n") == bool(err)
+
+
 # ------------------------------------------------------------------------------------- files that must not be harmed
 
 
@@ -423,7 +448,6 @@ def test_what_cannot_be_read_or_written(run: Run, style: list[str], args: list[s
         ("empty.onnx", ["empty.onnx: not a readable ONNX file"]),
         ("cut.onnx", ["cut.onnx: not a readable ONNX file"]),
         ("folder.onnx", ["folder.onnx: cannot read the style file"]),
-        ("", ["unknown style ''"]),
     ],
 )
 @pytest.mark.usefixtures("photo")
@@ -592,6 +616,23 @@ def test_wrong_usage_of_other_commands(run: Run, args: list[str], word: str) -> 
     Path("broken.toml").write_text("a = [")
     run(*args).fails(2, word)
     assert names() == ["broken.toml"]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("stylize", "", "--style", "candy", "-o", "out"), "after stylize is empty"),
+        (("stylize", "photo.png", "--style", "candy", "-o", ""), "after -o is empty"),
+        (("stylize", "photo.png", "--style", "candy", "--output="), "--output= has an empty value"),
+        (("stylize", "--style", "candy", "--", ""), "after -- is empty"),
+        (("upscale", ""), "after upscale is empty"),
+        (("redo", "photo.png", "-o", ""), "after -o is empty"),
+    ],
+)
+@pytest.mark.usefixtures("photo")
+def test_an_empty_argument_is_not_this_folder(run: Run, args: tuple[str, ...], words: str) -> None:
+    run(*args).fails(2, words)
+    assert [path.name for path in Path().iterdir()] == ["photo.png"]
 
 
 # ------------------------------------------------------------------------------------------------------ other commands
@@ -772,11 +813,12 @@ def test_a_matrix_of_one_style(run: Run, colors: Path, photo: Pixels) -> None:
     ("args", "code", "word"),
     [
         (["--matrix", "red"], 2, "--matrix needs --sheet"),
+        (["--photo", "photo.png"], 2, "--photo needs --sheet"),
         (["--sheet", "s.txt"], 2, "--sheet is s.txt; it must end in"),
         (["--sheet", "photo.png", "--photo", "photo.png"], 2, "one of the files that are read"),
         (["--sheet", "s.png", "--side", "3"], 2, "side is 3"),
         (["--sheet", "s.png", "--matrix", "rod"], 1, "has no style 'rod'; did you mean red"),
-        (["--sheet", "s.png", "--matrix", ""], 1, "has no style ''; did you mean"),
+        (["--sheet", "s.png", "--matrix", "no"], 1, "has no style 'no'; did you mean"),
         (["--sheet", "s.png", "--photo", "none.png"], 1, "none.png"),
         (["--sheet", "s.png", "--photo", "photo.png", "--side", "-1"], 2, "side is -1"),
     ],

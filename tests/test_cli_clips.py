@@ -81,6 +81,7 @@ def test_a_gif_that_moves_is_a_video_and_one_that_does_not_a_picture(invert: Pat
         (["missing.mp4"], 1, "cannot read missing.mp4: No such file"),
         (["a.mp4", "-o", "b.avi"], 2, "not in .avi"),
         (["a.mp4", "-o", "b.png"], 2, "not in .png"),
+        (["a.mp4", "-o", "-"], 2, "a video does not go to standard output; give --output a file"),
         (["a.mp4", "-o", "a.mp4"], 2, "is one of the files that are read"),
         (["a.mp4", "-o", "no/b.mp4"], 2, "its folder does not exist"),
         (["a.mp4", "--codec", "vp9", "-o", "b.mov"], 2, "codec is 'vp9'; it must be one of h264, h265 for .mov"),

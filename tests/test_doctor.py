@@ -32,6 +32,13 @@ def test_extras_are_told_as_they_are(words: dict[str, str]) -> None:
     assert told == {name: "yes" if importlib.util.find_spec(p) else "no" for name, p in EXTRAS.items()}
 
 
+def test_what_needs_an_extra_is_read_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (True, False):
+        monkeypatch.setattr(doctor, "find_spec", lambda name, there=there: there or name != "pillow_heif" or None)
+        assert (".heic" in examine()["reads"].split()) == there
+        assert ".jpg" in examine()["reads"].split()
+
+
 def test_the_cache_is_told_there_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "cache"
     monkeypatch.setenv("IMPASTO_CACHE", str(cache))

@@ -569,6 +569,12 @@ def test_a_compressed_text_that_explodes_is_refused(tag: bytes) -> None:
         read_image(png((1, 1, 8, 2), b"\0\1\2\3", chunk(tag, body)))
 
 
+@pytest.mark.parametrize("source", [5, None, ["photo.jpg"], np.zeros((4, 4, 3), np.uint8)])
+def test_what_is_no_source_is_a_value_error(source: Any) -> None:
+    with pytest.raises(ValueError, match=rf"source is a {type(source).__name__}; it must be a path"):
+        read_picture(source)
+
+
 def test_missing_folder_empty_text_and_null(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.jpg").write_text("not a picture at all")

@@ -231,11 +231,44 @@ def test_what_is_no_image_is_a_value_error(negative: Style, image: Any, told: st
         ({"mask": [[255]]}, "mask is a list"),
         ({"max_side": 0}, "max_side is 0; it must be at least 1"),
         ({"max_side": -5}, "max_side is -5"),
+        ({"strength": "0.5"}, "strength is '0.5'"),
+        ({"stroke": [1]}, r"stroke is \[1\]"),
+        ({"max_side": "900"}, "max_side is '900'"),
+        ({"max_side": 1.5}, "max_side is 1.5; .* a whole number"),
+        ({"memory": "4GB"}, "memory is '4GB'; it must be more than 0, in gigabytes"),
+        ({"tile": "256"}, "tile is '256'"),
+        ({"tile": 64.5}, "tile is 64.5"),
     ],
 )
 def test_a_wrong_argument_is_a_value_error_before_any_work(noise: Noise, arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         stylize(noise(8, 8), "no_such_style", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("style", "told"),
+    [
+        (None, "style is a NoneType; it must be a style"),
+        (5, "style is a int"),
+        (b"candy", "style is a bytes"),
+        (np.zeros((8, 8, 3), np.uint8), "style is a ndarray"),
+        ({"candy": 0.5, "udnie": 0.5}, "style is a dict; .*'candy:0.7,udnie:0.3'"),
+        ([], "style is empty"),
+        (["candy", "udnie"], "it must be of pairs of a style and a mask"),
+        (("candy", 0.3), "it must be of pairs of a style and a mask"),
+        ([("candy",)], "it must be of pairs of a style and a mask"),
+    ],
+)
+def test_what_is_no_style_is_a_value_error(noise: Noise, style: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        stylize(noise(8, 8), style)
+
+
+def test_numbers_of_numpy_are_numbers(noise: Noise, negative: Style) -> None:
+    photo = noise(20, 30)
+    given: dict[str, Any] = {"strength": np.float32(0.5), "max_side": np.int64(15), "memory": np.float64(4)}
+    painted = stylize(photo, negative, **given)
+    np.testing.assert_array_equal(painted, stylize(photo, negative, strength=0.5, max_side=15, memory=4))
 
 
 def test_threads_share_a_style(invert: Path) -> None:

@@ -37,6 +37,12 @@ def whole(pixels: Pixels, path: Path) -> Pixels:
     return from_network(load_upscaler(path).runtime(precision="float32")(to_network(pixels)))
 
 
+def ramp(height: int, width: int) -> Pixels:
+    """uint16, in steps finer than those of eight bits."""
+    values = np.linspace(20000, 24000, height * width * 3).reshape(height, width, 3)
+    return np.rint(values).astype(np.uint16)
+
+
 # ------------------------------------------------------------------------------------------------------- the verb
 
 
@@ -114,6 +120,21 @@ def test_luma_takes_lightness_alone_from_the_network(mine: Path) -> None:
     lightness = [np.asarray(Image.fromarray(np.ascontiguousarray(p)).convert("L")).astype(int) for p in (given, luma)]
     assert np.abs(lightness[0] - lightness[1]).max() <= 1
     assert lightness[0].mean() > 96 + 15
+
+
+@pytest.mark.parametrize("colors", ["rgb", "luma", "histogram"])
+@pytest.mark.parametrize("alpha", [None, 255, 90])
+def test_sixteen_bits_are_the_same_picture_as_eight(mine: Path, colors: str, alpha: int | None) -> None:
+    pixels = ramp(24, 40)
+    pixels[0, 0], pixels[-1, -1] = 0, 65535
+    seen = None if alpha is None else np.full(pixels.shape[:2], alpha, np.uint8)
+    deep = upscale(Picture(pixels, seen), upscaler=mine, colors=colors, precision="float32")
+    plain = upscale(Picture((pixels // 257).astype(np.uint8), seen), upscaler=mine, colors=colors, precision="float32")
+    assert deep.pixels.dtype == np.uint16
+    assert deep.pixels.shape == (48, 80, 3)
+    assert np.abs(deep.pixels / 257 - plain.pixels).mean() <= 1.5  # of 255: what eight bits have rounded away before
+    assert len(np.unique(deep.pixels)) > 600  # finer steps than 256
+    assert (deep.alpha is None) == (plain.alpha is None)
 
 
 def test_histogram_is_the_small_pictures(noise: Noise, mine: Path) -> None:
@@ -332,6 +353,7 @@ def test_standard_input_and_output(run: Run, noise: Noise, monkeypatch: pytest.M
     ("args", "code", "message"),
     [
         ((), 2, "no photograph given"),
+        ((".",), 2, ". is a folder; give a picture"),
         (("photo.png", "-o", "photo.png"), 2, "one of the files that are read"),
         (("photo.png", "-o", "a.txt"), 2, "must end in one of"),
         (("photo.png", "--scale", "3"), 2, "Invalid value"),
@@ -349,6 +371,17 @@ def test_the_command_fails_in_one_line(run: Run, args: tuple[str, ...], code: in
     assert err.count("\n") == 1
     assert message in err
     assert sorted(Path().iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("target", "dtype"), [("large.png", np.uint16), ("large.tif", np.uint16), ("large.webp", np.uint8)]
+)
+def test_sixteen_bits_stay_sixteen_where_the_file_has_them(run: Run, mine: Path, target: str, dtype: type) -> None:
+    write_image("deep.png", Picture(ramp(20, 30)))
+    assert run("upscale", "deep.png", "--upscaler", mine, "-o", target)[::2] == (0, "")
+    assert read_picture(target, deep=True).pixels.dtype == dtype
+    assert run("redo", target, "-o", f"again-{target}")[0] == 0
+    assert Path(f"again-{target}").read_bytes() == Path(target).read_bytes()
 
 
 @pytest.mark.parametrize("options", [("--scale", "8"), ("--upscaler", "mine.onnx", "--colors", "histogram")])
@@ -377,6 +410,14 @@ def test_a_painting_is_enlarged_at_the_end(run: Run, photo: Pixels, invert: Path
     assert "60 x 40" in out
     expected = upscale(impasto.stylize(photo, invert), 2)
     assert np.array_equal(read_picture("painted.png").pixels, expected)
+    assert run("redo", "painted.png", "-o", "again.png", "--files", invert.parent)[0] == 0
+    assert Path("again.png").read_bytes() == Path("painted.png").read_bytes()
+
+
+def test_a_painting_of_sixteen_bits_is_enlarged_in_sixteen(run: Run, invert: Path) -> None:
+    write_image("deep.png", ramp(20, 30))
+    assert run("stylize", "deep.png", "--style", invert, "--upscale", "2", "-o", "painted.png")[0] == 0
+    assert read_picture("painted.png", deep=True).pixels.dtype == np.uint16
     assert run("redo", "painted.png", "-o", "again.png", "--files", invert.parent)[0] == 0
     assert Path("again.png").read_bytes() == Path("painted.png").read_bytes()
 

@@ -36,6 +36,7 @@ def examine() -> dict[str, str]:
     from impasto.styles import builtin_styles
 
     devices, precision = inference()
+    readable = READ_SUFFIXES if find_spec(EXTRAS["heif"]) else READ_SUFFIXES - {".heic", ".heif"}
     return {
         "impasto": f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "engine": ", ".join(f"{p} {installed(p)}" for p in ("openvino", "torch")),
@@ -43,7 +44,7 @@ def examine() -> dict[str, str]:
         "precision": precision,
         "processors": str(processors()),
         "styles": ", ".join(builtin_styles()) or "none",
-        "reads": " ".join(sorted(READ_SUFFIXES)),
+        "reads": " ".join(sorted(readable)),
         "writes": " ".join(sorted(WRITE_SUFFIXES)),
         "extras": ", ".join(f"{name} {'yes' if find_spec(p) else 'no'}" for name, p in EXTRAS.items()),
         "cache": f"{cache_dir()}{'' if cache_dir().exists() else ' (not there yet)'}",

@@ -163,7 +163,7 @@ def read_picture(
         icc: ``srgb`` converts; ``keep`` leaves RGB with a profile of its own as it is and carries that in the result.
 
     Raises:
-        ValueError: `icc` is something else.
+        ValueError: `source` or `icc` is something else.
         ImageError: The file is missing, unreadable, empty, broken, cut off, too large or not a picture.
         MissingExtraError: It is a HEIC file and the extra is not installed.
 
@@ -201,6 +201,7 @@ def image_size(source: str | Path | bytes | BinaryIO) -> tuple[int, int]:
 @contextlib.contextmanager
 def _reading(source: object) -> Iterator[str]:
     """Turn whatever goes wrong inside into one ImpastoError that names ``source``; yields that name."""
+    _check_source(source)
     name = str(source) if isinstance(source, (str, Path)) else "the picture"
     try:
         yield name
@@ -222,6 +223,12 @@ def _opened(source: str | Path | bytes | BinaryIO) -> Iterator[BinaryIO]:
             yield stream if stream.seekable() else io.BytesIO(stream.read())
     else:
         yield io.BytesIO(source if isinstance(source, (bytes, bytearray, memoryview)) else source.read())
+
+
+def _check_source(source: object) -> None:
+    """Raise a ValueError for what is no path, bytes or stream."""
+    if not isinstance(source, (str, Path, bytes, bytearray, memoryview)) and not hasattr(source, "read"):
+        raise ValueError(f"source is a {type(source).__name__}; it must be a path, bytes or a binary stream")
 
 
 def _check_size(size: tuple[int, int], max_pixels: int, max_side: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,8 +126,13 @@ def regions_of(
     """
     if isinstance(style, (str, Path, Style)):
         return [(chosen(style if isinstance(style, Style) else load_style(style, engine=engine), {}), None)]
+    if not isinstance(style, (list, tuple)):
+        wanted = "a style, as 'candy:0.7,udnie:0.3', or pairs of a style and a mask"
+        raise ValueError(f"style is a {type(style).__name__}; it must be {wanted}")  # noqa: TRY004 - as every mistake
     if not style:
         raise ValueError("style is empty; it needs a style, or pairs of a style and a mask")
+    if any(not isinstance(pair, (list, tuple)) or len(pair) != 2 for pair in style):
+        raise ValueError("style is a list; it must be of pairs of a style and a mask: [('candy', mask), ...]")
     loaded: list[tuple[Style, Pixels | None]] = []
     for one, mask in style:
         if mask is None:
@@ -170,26 +176,26 @@ def check_image(image: object) -> None:
 
 def check(strength: float | None, stroke: float | None, colors: str, mask: Pixels | None, max_side: int | None) -> None:
     """Raise a ValueError for an argument that is out of range, before any work is done."""
-    if strength is not None and not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength}; it must be from 0 (the photo) to 1 (the painting)")
-    if stroke is not None and not FINEST <= stroke <= BROADEST:
-        raise ValueError(f"stroke is {stroke}; it must be from {FINEST} (fine) to {BROADEST} (broad)")
+    if strength is not None and not (isinstance(strength, Real) and 0 <= strength <= 1):
+        raise ValueError(f"strength is {strength!r}; it must be from 0 (the photo) to 1 (the painting)")
+    if stroke is not None and not (isinstance(stroke, Real) and FINEST <= stroke <= BROADEST):
+        raise ValueError(f"stroke is {stroke!r}; it must be from {FINEST} (fine) to {BROADEST} (broad)")
     if colors not in COLORS:
         raise ValueError(f"colors is {colors!r}; it must be one of {', '.join(COLORS)}")
     if mask is not None and not isinstance(mask, np.ndarray):
         raise ValueError(f"mask is a {type(mask).__name__}; it must be uint8 (height, width)")
     if mask is not None and (mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size):
         raise ValueError(f"mask is {mask.dtype} {mask.shape}; it must be uint8 (height, width), not empty")
-    if max_side is not None and max_side < 1:
-        raise ValueError(f"max_side is {max_side}; it must be at least 1 pixel")
+    if max_side is not None and not (isinstance(max_side, Integral) and max_side >= 1):
+        raise ValueError(f"max_side is {max_side!r}; it must be at least 1 pixel, and a whole number")
 
 
 def limit_of(memory: float | None, tile: int | None) -> Limit:
     """What painting may take; raises a ValueError for what is no memory, or no tile."""
-    if memory is not None and not 0 < memory < math.inf:
-        raise ValueError(f"memory is {memory}; it must be more than 0, in gigabytes")
-    if tile is not None and tile < 1:
-        raise ValueError(f"tile is {tile}; it must be at least 1 pixel")
+    if memory is not None and not (isinstance(memory, Real) and 0 < memory < math.inf):
+        raise ValueError(f"memory is {memory!r}; it must be more than 0, in gigabytes")
+    if tile is not None and not (isinstance(tile, Integral) and tile >= 1):
+        raise ValueError(f"tile is {tile!r}; it must be at least 1 pixel, and a whole number")
     return Limit(memory=None if memory is None else memory * 1e9, tile=tile)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SIDE = 512
 """Pixels of a tile of the small picture, down and across, margins included; memory is that of one, under a gigabyte."""
 MOST_PIXELS = 1 << 29
-"""Of a result, which takes 1.6 GB."""
+"""Of a result, which takes 1.6 GB, and of 16 bits twice that."""
 
 
 def upscale(
@@ -37,7 +37,7 @@ def upscale(
     device: str = "auto",
     precision: str = "auto",
 ) -> ImageT:
-    """Enlarge `image`, uint8 (H, W, 3) RGB or a `Picture`, to `scale` times its height and width: 2, 4 or 8.
+    """Enlarge `image`, uint8 or uint16 (H, W, 3) RGB or a `Picture`, to `scale` times its height and width: 2, 4 or 8.
 
     `upscaler`: a file of ``impasto train-upscaler`` or what `load_upscaler` gave, whose scale it is; unless given the
     built-in ones, and 4 times. `colors`: ``rgb`` is what the network gives; ``luma`` takes only its lightness, hue and
@@ -71,7 +71,7 @@ def upscale(
 def chosen(scale: int | None, upscaler: str | Path | Upscaler | None) -> list[Upscaler]:
     """Upscalers to apply one after another; raises ValueError for a scale that they do not have."""
     if scale is not None and scale not in SCALES:
-        raise ValueError(f"scale is {scale}; it must be one of {', '.join(map(str, SCALES))}")
+        raise ValueError(f"scale is {scale!r}; it must be one of {', '.join(map(str, SCALES))}")
     if upscaler is None:
         return upscalers_for(scale or 4)
     one = upscaler if isinstance(upscaler, Upscaler) else load_upscaler(upscaler)
@@ -102,14 +102,15 @@ def large_size(size: tuple[int, ...], chain: list[Upscaler]) -> tuple[int, int]:
 
 
 def run(pixels: Pixels, upscaler: Upscaler, device: str, precision: str) -> Pixels:
-    """Network's output for uint8 (H, W, 3), by tiles that see all that their pixels depend on."""
+    """Network's output for uint8 or uint16 (H, W, 3), by tiles that see all that their pixels depend on."""
     runtime, scale = upscaler.runtime(device, precision), upscaler.scale
-    large = np.empty((scale * pixels.shape[0], scale * pixels.shape[1], 3), np.uint8)
+    is_deep = pixels.dtype == np.uint16
+    large = np.empty((scale * pixels.shape[0], scale * pixels.shape[1], 3), pixels.dtype)
     height, width = pixels.shape[:2]
     for tile in tiles(height, width, SIDE, upscaler.spec.arguments.reach):
         (top, bottom, left, right), (above, below, before, behind) = tile.core, tile.window
         with runtime.lock:
-            found = from_network(runtime(to_network(pixels[above:below, before:behind])))
+            found = from_network(runtime(to_network(pixels[above:below, before:behind])), bits=16 if is_deep else 8)
         if found.shape[:2] != (scale * (below - above), scale * (behind - before)):
             raise StyleError(f"{upscaler.source}: its network does not enlarge {scale} times, as the file says")
         rows = slice(scale * (top - above), scale * (bottom - above))
@@ -119,9 +120,16 @@ def run(pixels: Pixels, upscaler: Upscaler, device: str, precision: str) -> Pixe
 
 
 def bicubic(pixels: Pixels, scale: int) -> Pixels:
-    """Bicubic enlargement of uint8 (H, W, 3)."""
+    """Bicubic enlargement of uint8 or uint16 (H, W, 3)."""
     height, width = pixels.shape[:2]
-    return np.asarray(Image.fromarray(pixels).resize((scale * width, scale * height), Image.Resampling.BICUBIC))
+    size = (scale * width, scale * height)
+    if pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+    large = np.empty((scale * height, scale * width, 3), np.uint16)
+    for channel in range(3):  # of 16 bits Pillow resizes single planes, as floats
+        plane = Image.fromarray(pixels[..., channel].astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
+        large[..., channel] = np.rint(np.asarray(plane).clip(0, 65535))
+    return large
 
 
 def with_alpha(large: Pixels, small: Picture) -> tuple[Pixels, Pixels | None]:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ reflow(app)
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 done, 1 a failure of the world, 2 a mistake in the call, 130 and 143 interrupted."""
     tokens = ["./-" if t == "-" else t for t in (sys.argv[1:] if argv is None else argv)]  # the same path, no option
+    stand_in()
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show is no failure
@@ -33,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def call(tokens: Sequence[str]) -> int:
     """Run a command and return its exit code; what fails is told in one line on standard error."""
     try:
+        mistakes.check_empty(tokens)
         app.config = config_file(tokens)
         code = app(tokens) or 0
         sys.stdout.flush()
@@ -51,6 +54,13 @@ def call(tokens: Sequence[str]) -> int:
         told = f"{error.filename or 'standard output'}: {error.strerror}"
         return 1 if isinstance(error, BrokenPipeError) else fail(told, 1)
     return int(code)
+
+
+def stand_in() -> None:
+    """Open the null device for each standard stream that was closed before the start, which Python then has not."""
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as the process
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
 def fail(message: str, code: int) -> int:

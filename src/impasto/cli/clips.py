@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto.cli.app import needs_extra
 from impasto.cli.console import follow, left, printable, status_line
+from impasto.cli.outputs import STREAM
 from impasto.config import ClipConfig
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def check_target(target: Path, settings: ClipConfig, quality: int | None) -> Non
     with needs_extra("video"):
         from impasto.encode import check_format
 
+    if target == STREAM:
+        raise ValueError("a video does not go to standard output; give --output a file")
     check_format(target.suffix, settings.codec, quality)
     if not target.parent.is_dir():
         raise ValueError(f"--output is {target}; its folder does not exist, create it first")

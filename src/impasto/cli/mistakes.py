@@ -1,6 +1,7 @@
 """What is wrong with a call, in one line that says where the help is."""
 
 from collections.abc import Sequence
+from itertools import pairwise, takewhile
 from typing import Final
 
 from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
@@ -21,6 +22,16 @@ def told(error: Exception, tokens: Sequence[str]) -> str:
     """One line on a mistake in the call, and the command whose help tells more."""
     words = " ".join(in_words(error).split()).rstrip(".")
     return f"{words} (see {' '.join(['impasto', *commands(tokens)])} --help)"
+
+
+def check_empty(tokens: Sequence[str]) -> None:
+    """Raise a ValueError for an empty argument: a variable of the shell that is not set would be this folder."""
+    for before, token in pairwise(["impasto", *tokens]):
+        if not token:
+            raise ValueError(f"what stands after {before} is empty; give a value, or leave it out")
+    for token in takewhile("--".__ne__, tokens):
+        if token.startswith("--") and token.partition("=")[1:] == ("=", ""):
+            raise ValueError(f"{token} has an empty value; give one, or leave it out")
 
 
 def commands(tokens: Sequence[str]) -> list[str]:

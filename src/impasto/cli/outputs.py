@@ -49,6 +49,8 @@ def target_of(source: Path, output: Path | None, style: str) -> Path:
         if output is None:
             return STREAM
         source = Path("stdin.png")
+    if not source.name:  # . and /
+        raise ValueError(f"{source} is a folder; give a picture")
     return (output or source.parent) / painted_name(source.name, style, clip=is_clip(str(source)))
 
 

@@ -61,7 +61,7 @@ def redo(
         if recipe["engine"] == "stylize":
             painted = stylize_again(recipe["settings"], found, output)
         else:
-            painted = upscale_again(recipe["settings"], found)
+            painted = upscale_again(recipe["settings"], found, output)
         write_image(output, replace(painted, exif=with_recipe(painted.exif, recipe)), quality=quality)
         print(printable(str(output)))
         return 0
@@ -94,7 +94,7 @@ def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path], output
             style = found(rest, files)
         scale, icc = rest.pop("upscale", None), rest.pop("icc", "srgb")
         options = rest | {"mask": read_mask(files[mask]) if mask is not None else None}
-        deep = not scale and output.suffix.lower() in DEEP_SUFFIXES
+        deep = output.suffix.lower() in DEEP_SUFFIXES
         picture = read_source(photo, deep=deep, icc=icc, target=None if scale else output)
         painted = impasto.stylize(picture, style, **options)
         if not scale:
@@ -104,14 +104,15 @@ def stylize_again(settings: Mapping[str, Any], files: Mapping[str, Path], output
         raise ValueError(f"the recipe is not one of this program's ({error})") from error
 
 
-def upscale_again(settings: Mapping[str, Any], files: Mapping[str, Path]) -> "Picture":
+def upscale_again(settings: Mapping[str, Any], files: Mapping[str, Path], output: Path) -> "Picture":
     """Picture that ``impasto upscale`` made with these settings; raises ValueError where they are none."""
-    from impasto.images import read_picture
+    from impasto.images import DEEP_SUFFIXES, read_picture
 
     rest = dict(settings)
     try:
         photo, names = files[rest.pop("photo")], rest.pop("upscalers")
         one = files[names[0]] if len(names) == 1 else None  # several are the built-in ones
-        return impasto.upscale(read_picture(photo), rest.pop("scale"), upscaler=one, **rest)
+        picture = read_picture(photo, deep=output.suffix.lower() in DEEP_SUFFIXES)
+        return impasto.upscale(picture, rest.pop("scale"), upscaler=one, **rest)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the recipe is not one of this program's ({error})") from error

@@ -43,6 +43,8 @@ def styles(
     """
     if matrix is not None and sheet is None:
         raise ValueError("--matrix needs --sheet, the picture to write")
+    if photo is not None and sheet is None:
+        raise ValueError("--photo needs --sheet, the picture to write")
     entries = impasto.builtin_styles() if file is None else styles_of(file)
     if sheet is not None:
         names = list(entries) if matrix is None else [matrix]

@@ -166,7 +166,7 @@ def stylize(
                 if code := paint_clip(job.source, job.target, paint, choice.told, clip, given, as_json=json):
                     return code
                 continue
-            deep = not upscale and job.target.suffix.lower() in DEEP_SUFFIXES
+            deep = job.target.suffix.lower() in DEEP_SUFFIXES
             large = None if upscale else job.target
             picture = read_source(job.source, deep=deep, icc=icc, target=large)
             asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
@@ -204,7 +204,7 @@ def read_source(source: Path, *, deep: bool = False, icc: Icc = "srgb", target: 
 
     if source == STREAM:
         return read_picture(sys.stdin.buffer.read(), deep=deep, icc=icc)
-    if target and math.prod(image_size(source)) > DEFAULT_MAX_PIXELS:
+    if target and source.is_file() and math.prod(image_size(source)) > DEFAULT_MAX_PIXELS:  # a pipe is read only once
         if target.suffix.lower() not in (".tif", ".tiff"):
             told = f"{source}: has more than {DEFAULT_MAX_PIXELS // 10**6} megapixels, of which a painting is a TIFF"
             raise ImageError(f"{told}; choose -o NAME.tif, or make the photo smaller")

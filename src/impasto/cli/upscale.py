@@ -59,7 +59,7 @@ def upscale(
         Print one JSON object an output.
 
     """
-    from impasto.images import check_quality, check_writable
+    from impasto.images import DEEP_SUFFIXES, check_quality, check_writable
     from impasto.recipes import with_recipe
     from impasto.sources import is_clip
     from impasto.upscale import chosen, large_size
@@ -78,7 +78,7 @@ def upscale(
     for job in jobs:
         start = time.perf_counter()
         try:
-            picture = read_source(job.source)
+            picture = read_source(job.source, deep=job.target.suffix.lower() in DEEP_SUFFIXES)
             if job.target != STREAM:
                 check_writable(job.target, large_size(picture.pixels.shape[:2], chain))
             large = impasto.upscale(picture, factor, upscaler=chain[0] if upscaler else None, **settings)
