@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+import gpu
 import speed
+from impasto.styles import load_style
 from speed import ran
 
 RESULTS = sorted((Path(__file__).parent.parent / "benchmarks" / "results").glob("*.json"))
@@ -38,6 +40,39 @@ def test_results_are_kept_beside_those_of_others(
     speed.record(["d"], None, lambda name: {"name": name})
     assert '"processor": "any"\n' in capsys.readouterr().out
     assert json.loads(file.read_text()) == found
+
+
+def test_without_a_gpu_the_results_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gpu, "torch_gpu", lambda: None)
+    monkeypatch.setattr(gpu, "machine", dict)
+    monkeypatch.setattr("sys.argv", ["benchmarks/gpu.py", "--json", str(tmp_path / "gpu.json")])
+    gpu.main()
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    assert [*results] == ["painting", "large", "training"]
+    for told in results.values():
+        assert told["machine"] == {"gpu": "none was at hand, so nothing was measured"}
+        assert [*told] == ["machine", "command"]
+
+
+def test_a_gpu_is_rehearsed_on_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    palette = load_style("candy")
+    rows = [palette.spec.mix(palette.weights)]
+    monkeypatch.setattr(gpu, "styles", lambda _: {"palette": (palette.choose(palette.weights), rows)})
+    monkeypatch.setattr(gpu, "machine", dict)
+    words = ["painting", "large", "--device", "cpu", "--share", "0.04", "--seconds", "0.01"]
+    monkeypatch.setattr("sys.argv", ["benchmarks/gpu.py", *words, "--json", str(tmp_path / "gpu.json")])
+    gpu.main()
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    for size in ("1080p", "2160p"):
+        told = results["painting"][f"palette {size}"]
+        assert min(told["frames_a_second"].values()) > 0
+        assert told["times_eager"] > 0
+        assert told["share_of_matmul"] > 0
+        assert told["db_to_eager_float32"] > 40
+    told = results["large"]["palette"]
+    assert told["db_tiles_to_whole"] > 40
+    assert 0 < told["whole"]["taken_gb"] < told["whole"]["predicted_gb"]
+    assert results["large"]["machine"]["gpu"] == "a rehearsal without one"
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -93,12 +93,35 @@ def test_a_frozen_painting_is_painted_as_by_pytorch(
     assert np.abs(loaded.numpy() - painted).mean() < 0.5 / 255
 
 
-def test_a_gpu_runs_a_frozen_painting_too(folder: Path, statistics: Statistics) -> None:
-    frozen = style_of(folder, "adain", statistics)
-    runtime = TorchRuntime(frozen.data, "cpu", "float32")
-    image, rows = to_network(PHOTO[:40, :56]), frozen.spec.mix(frozen.weights)
+@pytest.mark.parametrize(
+    ("name", "precision", "most"),
+    [*((k, "float32", 0.5) for k in KINDS), ("adain", "auto", 1), ("hourglass", "auto", 1)],
+)
+def test_a_gpu_runs_a_frozen_painting_too(
+    folder: Path, statistics: Statistics, name: str, precision: str, most: float
+) -> None:
+    frozen = style_of(folder, name, statistics)
+    runtime = TorchRuntime(frozen.data, "cpu", precision)
+    image, rows = to_network(PHOTO[:32, :48]), frozen.spec.mix(frozen.weights)
     expected = frozen.runtime(precision="float32")(image, rows)
-    assert np.abs(runtime(image, rows) - expected).mean() < 0.5 / 255
+    assert np.abs(runtime(image, rows) - expected).mean() < most / 255
+
+
+@pytest.mark.parametrize("name", [*KINDS])
+def test_a_gpu_paints_by_tiles_that_are_the_whole(
+    folder: Path, statistics: Statistics, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured on a sample, and then on all of the picture, tile by tile."""
+    monkeypatch.setattr("impasto.runtimes.torch_gpu", lambda: "cpu")
+    monkeypatch.setattr("impasto.gpu.free_bytes", lambda _: 8e9)
+    monkeypatch.setattr(large, "ROUGH", 150_000)
+    style, photo = style_of(folder, name, statistics), scene(460, 520)
+    plan = make_plan((460, 520), (460, 520), style, style.runtime("gpu", "float32"), Limit(tile=300))
+    assert plan.rounds
+    assert plan.tiles >= 4
+    whole, tiled = (stylize(photo, style, device="gpu", precision="float32", tile=t) for t in (WHOLE, 300))
+    assert distance(whole, tiled) <= 2
+    assert decibels(whole, tiled) > 60
 
 
 def test_weights_that_are_of_another_network(folder: Path, statistics: Statistics) -> None:

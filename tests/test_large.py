@@ -217,7 +217,7 @@ def test_tiles_of_a_sample_leave_no_seam(tiny: Path, monkeypatch: pytest.MonkeyP
     painted = stylize(photo, tiny, tile=256, precision="float32").astype(float)
     style = load_style(tiny)
     plan = make_plan((700, 900), (700, 900), style, style.runtime("cpu", "float32"), Limit(tile=256))
-    parts = Tiler(photo, style, style.runtime("cpu", "float32"), [], plan).tiles()  # type: ignore[arg-type]
+    parts = Tiler(photo, style, style.runtime("cpu", "float32"), [], plan).tiles()
     edges = sorted({t.core[2] for t in parts} - {0})
     steps = np.abs(np.diff(painted, axis=1)).mean((0, 2))
     assert len(edges) >= 3
@@ -311,7 +311,7 @@ def test_margins_are_neither_too_small_nor_far_too_large(palette: Path) -> None:
     plan = Plan(size=(256, 256), side=256, tiles=1, sample=256**2, gigabytes=0, seen=256**2)
     photo = scene(256, 256)
     runtime = style.runtime("cpu", "float32")
-    tiler = Tiler(photo, style, runtime, [style.spec.mix(style.weights)], plan)  # type: ignore[arg-type]
+    tiler = Tiler(photo, style, runtime, [style.spec.mix(style.weights)], plan)
     painter = tiler.painter(tiler.measure(), (256, 256))
     from impasto.images import to_network
 

@@ -8,6 +8,8 @@ import queue
 import threading
 import time
 import warnings
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
@@ -26,11 +28,13 @@ from impasto.images import resize
 from impasto.large import WHOLE
 from impasto.parts import Coder, Parts, folder_of, join
 from impasto.recipes import hash_of_mask
+from impasto.runtimes import TorchRuntime
 from impasto.stylize import check, check_stroke, regions_of, resize_mask, stylize, together
 from impasto.video import Clip, Frame, read_clip, read_frames
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from impasto.images import Pixels
     from impasto.styles import Style
@@ -40,6 +44,8 @@ T = TypeVar("T")
 
 AHEAD: Final = 2
 """Frames that wait between two stages of the work."""
+ABREAST: Final = 3
+"""Frames that are at a GPU at a time: one on its way there, one painted, one on its way back."""
 
 
 class Painter(Protocol):
@@ -107,13 +113,15 @@ def paint_video(
         return stylize(frame, whole, **how, device=device, precision=precision, tile=WHOLE.tile)
 
     runtime = loaded[0][0].runtime(device, precision)
+    abreast = ABREAST if isinstance(runtime, TorchRuntime) else 1
     job = {
         "styles": [[hashlib.sha256(one.data).hexdigest(), dict(one.weights), hash_of_mask(own)] for one, own in loaded],
         "settings": [strength, stroke, colors, max_side, runtime.device, runtime.precision],
         "mask": hash_of_mask(mask),
     }
     cut = Cut(start=start, end=end, max_side=max_side)
-    return paint_with(painter, source, target, job, cut=cut, steady=steady, codec=codec, quality=quality, resume=resume)
+    how: dict[str, Any] = {"codec": codec, "quality": quality, "resume": resume}
+    return paint_with(painter, source, target, job, cut=cut, steady=steady, abreast=abreast, **how)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,15 +168,17 @@ def paint_with(
     quality: int | None = None,
     resume: bool = True,
     trusted: bool = True,
+    abreast: int = 1,
 ) -> Generator[ClipStep, None, None]:
     """Paint a video by any engine; `job` is all that decides its frames, so that only the same one is continued.
 
+    `abreast`: frames for which the painter is called at a time, in as many threads.
     `trusted`: sound, subtitles, chapters and metadata are copied; otherwise the sound is coded anew, and there is no
     more. The rest as of `paint_video`, which see.
     """
     check_steady(steady)
     order = make_order(source, target, job | {"steady": steady}, cut=cut, codec=codec, quality=quality)
-    return carried_out(order, painted_parts(painter, order, steady), resume=resume, trusted=trusted)
+    return carried_out(order, painted_parts(painter, order, steady, abreast), resume=resume, trusted=trusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +247,7 @@ def carried_out(
     parts.remove()
 
 
-def painted_parts(painter: Painter, order: Order, steady: float) -> Generator[ClipStep, None, None]:
+def painted_parts(painter: Painter, order: Order, steady: float, abreast: int = 1) -> Generator[ClipStep, None, None]:
     """Paint and code the frames that are not finished yet, part by part."""
     parts = order.parts
     steadier = Steadier(steady)
@@ -255,7 +265,7 @@ def painted_parts(painter: Painter, order: Order, steady: float) -> Generator[Cl
 
     try:
         # Three stages at once: reading and motion, painting, steadying and coding. What each computes is its own.
-        for frame, last in ahead(painting(painter, ahead(moving(order, motion)))):
+        for frame, last in ahead(painting(painter, ahead(moving(order, motion)), abreast)):
             coder.write(replace(frame, pixels=steadier(frame.pixels, last)), kept)
             done += 1
             seconds = time.monotonic() - begin
@@ -284,16 +294,26 @@ def moving(order: Order, motion: Motion | None) -> Generator[tuple[Frame, Change
 
 
 def painting(
-    painter: Painter, frames: Generator[tuple[Frame, Change | None], None, None]
+    painter: Painter, frames: Generator[tuple[Frame, Change | None], None, None], abreast: int = 1
 ) -> Generator[tuple[Frame, Change | None], None, None]:
-    """Yield frames painted."""
-    with contextlib.closing(frames):
+    """Yield frames painted, in their order, so many at a time."""
+    waiting: deque[tuple[Frame, Change | None, Future[Pixels]]] = deque()
+    with contextlib.closing(frames), ThreadPoolExecutor(abreast, "impasto-painter") as threads:
         for frame, change in frames:
-            painted = painter(frame.pixels)
-            if painted.shape != frame.pixels.shape or painted.dtype != np.uint8:
-                wanted = f"it must be uint8 {frame.pixels.shape}, as the frame is"
-                raise ValueError(f"painter gave {painted.dtype} {painted.shape}; {wanted}")
-            yield replace(frame, pixels=painted), change
+            waiting.append((frame, change, threads.submit(painter, frame.pixels)))
+            if len(waiting) == abreast:
+                yield painted(*waiting.popleft())
+        while waiting:
+            yield painted(*waiting.popleft())
+
+
+def painted(frame: Frame, change: Change | None, made: Future[Pixels]) -> tuple[Frame, Change | None]:
+    """A frame with what its painter has made of it, or makes yet; raises ValueError for what is no such frame."""
+    pixels = made.result()
+    if pixels.shape != frame.pixels.shape or pixels.dtype != np.uint8:
+        wanted = f"it must be uint8 {frame.pixels.shape}, as the frame is"
+        raise ValueError(f"painter gave {pixels.dtype} {pixels.shape}; {wanted}")
+    return replace(frame, pixels=pixels), change
 
 
 def ahead(items: Generator[T, None, None], count: int = AHEAD) -> Generator[T, None, None]:

@@ -19,7 +19,7 @@ from impasto.images import from_network, to_network
 from impasto.mapped import empty_like, release
 from impasto.memory import free_memory, resident_memory
 from impasto.needs import needs_of
-from impasto.runtimes import OpenVINORuntime
+from impasto.runtimes import OpenVINORuntime, TorchRuntime
 from impasto.samples import calibrated, spread
 from impasto.tiles import even_tiles
 from impasto.views import View, strips
@@ -66,6 +66,8 @@ SLACK = {"painting": 1.4, "measuring": 1.6}
 """Measured memory over what a graph's values take, of what is between those."""
 REDUCED = 8, 1_000_000
 """Times that a picture is reduced at least, and pixels at most, to know what a sample of it misses."""
+GPU_SLACK, GPU_APART = 1.25, 3e8
+"""Memory over what tensors take, of a GPU's network, and bytes beside: cuDNN's own. Guessed, for want of a GPU."""
 PROBE = 512
 """Side in pixels of the pictures that are painted to foretell the seconds."""
 
@@ -133,6 +135,8 @@ def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: 
 
     """
     whole = Plan(size=canvas, side=max(canvas), tiles=1, sample=0, gigabytes=0.0, seen=float(math.prod(canvas)))
+    if isinstance(runtime, TorchRuntime):
+        return plan_on_gpu(photo, canvas, style, runtime, limit, whole)
     if not isinstance(runtime, OpenVINORuntime) or (not limit.given and math.prod(canvas) <= ALWAYS_WHOLE):
         return whole
     try:
@@ -145,15 +149,48 @@ def make_plan(photo: Size, canvas: Size, style: Style, runtime: Runtime, limit: 
     entire = math.prod(canvas) * held(needs, runtime) + pixels * (14 if canvas != photo else 6) * depth
     if (limit.tile is None and taken + entire <= limit.bytes) or (limit.tile or 0) >= max(canvas):
         return replace(whole, gigabytes=(taken + entire) / 1e9)
-    return tiled(photo, canvas, style, needs, held(needs, runtime), limit, taken + COMPILED, depth)
+    costs = held(needs, runtime), measuring_bytes(needs)
+    return tiled(photo, canvas, style, needs, costs, limit, taken + COMPILED, depth)
+
+
+def plan_on_gpu(photo: Size, canvas: Size, style: Style, runtime: TorchRuntime, limit: Limit, whole: Plan) -> Plan:
+    """As `make_plan`, where the memory is a GPU's, and only tiles and what is measured are in it.
+
+    Where even the smallest tiles need more than there is, they are the plan: that is tried before the CPU is.
+    """
+    pixels, by_tiles = math.prod(canvas), limit.tile is not None and limit.tile < max(canvas)
+    if limit.tile is not None and not by_tiles and pixels < runtime.full:
+        return whole
+    cost = GPU_SLACK * runtime.held(style.spec)
+    room = max(0.0, min(runtime.room(), limit.memory or math.inf) - GPU_APART)
+    if not by_tiles and pixels < runtime.full and pixels * cost <= room:
+        return replace(whole, gigabytes=(pixels * cost + GPU_APART) / 1e9)
+    try:
+        needs = needs_of(style.data, style.source)
+    except StyleError:
+        if by_tiles or limit.memory is not None:
+            raise
+        return whole
+    fits = min(room / (SAMPLE_TILES * cost), runtime.full / 4, LARGEST**2)  # of what ran out, half the side
+    side = math.isqrt(int(fits))
+    tile = max(1, min(side, limit.tile or side))
+    return tiled(photo, canvas, style, needs, (cost, cost), Limit(memory=room, tile=tile), GPU_APART, 0)
 
 
 def tiled(
-    photo: Size, canvas: Size, style: Style, needs: Needs, cost: float, limit: Limit, taken: float, depth: int
+    photo: Size,
+    canvas: Size,
+    style: Style,
+    needs: Needs,
+    costs: tuple[float, float],
+    limit: Limit,
+    taken: float,
+    depth: int,
 ) -> Plan:
-    """Plan of tiles: `cost` is bytes a pixel of a tile, `taken` bytes that are there already."""
+    """Plan of tiles: `costs` are bytes a pixel of a tile and of what is measured, `taken` bytes that are there."""
+    cost, measured = costs
     margin, grid = margin_of(needs, photo, canvas), grid_of(needs, style)
-    painted, measured, room = 3.0 * depth * math.prod(photo), measuring_bytes(needs), limit.bytes - taken
+    painted, room = 3.0 * depth * math.prod(photo), limit.bytes - taken
     least, swept = least_side(margin, grid), 0 < needs.rounds <= ROUNDS
 
     def needed(window: int, sample: int) -> float:
@@ -166,8 +203,8 @@ def tiled(
             f"{limit.bytes / 1e9:.1f} may be used; allow more --memory, or reduce it by --max-side"
         )
     tiles = 1 if swept else SAMPLE_TILES
-    fits = max(least, math.isqrt(int(min((room - painted) / cost, room / (tiles * measured)))))
-    side = limit.tile or min(max(LARGEST, least), fits)
+    fits = max(0, int(min((room - painted) / cost, room / (tiles * measured))))
+    side = limit.tile or min(max(LARGEST, least), max(least, math.isqrt(fits)))
     parts = even_tiles(*padded(canvas, style, grid), max(side, least) // grid * grid, margin, grid)
     window, sample = area(parts[0]), sample_of(side, canvas, swept=swept)
     most, seen = taken + needed(window, sample), float(len(parts) * window)
@@ -223,9 +260,7 @@ def area(tile: Tile) -> int:
 class Tiler:
     """A picture, its style and rows, ready to be painted by a plan of tiles."""
 
-    def __init__(
-        self, photo: DeepPixels, style: Style, runtime: OpenVINORuntime, rows: Sequence[Floats], plan: Plan
-    ) -> None:
+    def __init__(self, photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[Floats], plan: Plan) -> None:
         self.photo, self.style, self.runtime, self.rows, self.plan = photo, style, runtime, rows, plan
         self.size: Size = (photo.shape[0], photo.shape[1])
         needs = needs_of(style.data, style.source)
@@ -317,7 +352,7 @@ class Tiler:
         release(self.photo)
         return found
 
-    def painter(self, statistics: Sequence[Floats], shape: Size) -> OpenVINORuntime:
+    def painter(self, statistics: Sequence[Floats], shape: Size) -> Runtime:
         """Network whose statistics and rows are constants, for windows of one shape."""
         rounded = self.precision != "float32"
         model = graphs.painting(
@@ -332,12 +367,9 @@ class Tiler:
         top, bottom, left, right = parts[0].window
         painter = self.painter(statistics, (bottom - top, right - left))
         painted = empty_like(self.photo)
-        bits = 8 * self.photo.dtype.itemsize
         for tile in parts:
             seen = self.shown(tile.window)
-            image = to_network(seen)
-            with painter.lock:
-                made = painted_by(painter, image, *self.more, spec=self.style.spec, bits=bits)
+            made = painted_by(painter, seen, *self.more, spec=self.style.spec)
             self.place(painted, tile, made, seen, kept)
             release(self.photo, painted)
         return painted
@@ -384,20 +416,31 @@ def outer(moved: Floats, shape: tuple[int, ...]) -> Floats:
 
 
 def painted_by(
-    network: Runtime, image: Floats, *more: Floats, spec: StyleSpec, bits: int, size: Size | None = None
+    network: Runtime, photo: DeepPixels, *more: Floats, spec: StyleSpec, size: Size | None = None
 ) -> npt.NDArray[Any]:
-    """What a network makes of an image (1, 3, H, W), (H, W, 3) of so many bits; of a `size` where it is to be cut.
+    """What a network makes of a photo (H, W, 3), of as many bits; of a `size` where it is to be cut.
 
     Raises:
         StyleError: A stranger's network gives something else than a picture of that size.
 
     """
-    painted = network(image, *more)
-    if painted.shape != image.shape:
-        told = f"its network gives {painted.shape} for {image.shape}"
+    height, width = size or photo.shape[:2]
+    if isinstance(network, TorchRuntime) and photo.dtype == np.uint8:
+        made = network.paint(photo, *more)  # type: ignore[arg-type]
+        check_painted(made.shape, photo.shape, spec)
+        return made[:height, :width]
+    image = to_network(photo)
+    with network.lock:
+        painted = network(image, *more)
+        check_painted(painted.shape, image.shape, spec)
+        return from_network(painted[:, :, :height, :width], bits=8 * photo.dtype.itemsize)  # type: ignore[arg-type]
+
+
+def check_painted(shape: tuple[int, ...], wanted: tuple[int, ...], spec: StyleSpec) -> None:
+    """Raise a StyleError for a painting of another shape than its photo's."""
+    if shape != wanted:
+        told = f"its network gives {shape} for {wanted}"
         raise StyleError(f"style {spec.names[0]}: {told}; a painting has the size of the photo")
-    height, width = size or image.shape[2:]
-    return from_network(painted[:, :, :height, :width], bits=bits)  # type: ignore[arg-type]  # 8 or 16
 
 
 def foretold(photo: DeepPixels, style: Style, runtime: Runtime, rows: Sequence[Floats], plan: Plan) -> float:

@@ -1,19 +1,28 @@
 """Where a style's network runs: OpenVINO on CPUs and Intel GPUs, PyTorch on NVIDIA and Apple ones."""
 
+import copy
+import math
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from types import ModuleType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from impasto.choices import DEVICES, PRECISIONS
 from impasto.errors import DeviceError, MissingExtraError, StyleError
-from impasto.images import Floats
+from impasto.images import Floats, Pixels
+
+if TYPE_CHECKING:
+    from impasto.specs import StyleSpec
 
 ONNX_START: Final = b"\x08"
 """Of every ONNX file: the key of its first field, the version."""
 OPENVINO_PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16"}
+PROBE: Final = 256
+"""Side in pixels of the picture on which memory is counted."""
 _shared: dict[str, Any] = {}
 """How OpenVINO is told to leave processors to other processes; empty unless `share_processors` was called."""
 
@@ -141,40 +150,108 @@ class OpenVINORuntime:
         return [*result.values()]
 
 
+class GpuMemoryError(DeviceError):
+    """A GPU's memory does not hold what a picture takes; a smaller tile, or the CPU's, may."""
+
+
 class TorchRuntime:
-    """A style file loaded back into PyTorch, for the GPUs that OpenVINO does not run on."""
+    """A style file loaded back into PyTorch, for the GPUs that OpenVINO does not run on; see gpu.py."""
 
     def __init__(self, data: bytes, device: str, precision: str = "auto") -> None:
         try:
             import torch
 
+            from impasto import gpu, statistics
             from impasto.export import load_network
+            from impasto.networks import shared
         except ImportError as error:
             raise MissingExtraError("a GPU of this kind needs PyTorch: pip install 'impasto[train]'") from error
         dtype = {"auto": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        self.torch = torch
+        self.torch, self.gpu, self.statistics, self.shared = torch, gpu, statistics, shared
         try:
-            self.net = load_network(data).to(device, dtype)
+            self.net = gpu.halved(load_network(data), device, dtype)
         except RuntimeError as error:
             raise DeviceError(f"{device}: the network cannot be put there ({last_line(error)})") from error
         self.lock = Lock()
         self.device = device
         self.precision = str(dtype).removeprefix("torch.")
-        self.dtype = dtype
+        self.frames = gpu.Frames(self.forward, device)
+        self.known: Sequence[Any] | None = None
+        """Statistics to paint with, see networks/shared.py, where they are not to be the picture's own."""
+        self.full = math.inf
+        """Pixels for which memory did not suffice, at the least."""
+        self.bytes_a_pixel: float | None = None
 
     def __call__(self, image: Floats, *style: Floats) -> Floats:
-        """See `Runtime`; raises DeviceError when memory runs out."""
+        """See `Runtime`; raises DeviceError, of a kind of its own (GpuMemoryError) when memory runs out."""
         torch = self.torch
+        with self.told(image.shape[2:]), torch.inference_mode():
+            x = torch.from_numpy(image).to(self.device, memory_format=torch.channels_last)
+            rows = [torch.from_numpy(weights).to(self.device) for weights in style]
+            return self.forward(x, *rows, known=self.known).float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def paint(self, photo: Pixels, *style: Floats) -> Pixels:
+        """Paint uint8 (H, W, 3), or several pictures of one size (N, H, W, 3), as a network's needs have them.
+
+        It needs no lock: of several threads one's picture is painted while another's is on its way.
+        """
+        with self.told(photo.shape[-3:-1]):
+            return self.frames(photo, *style)
+
+    def forward(self, image: Any, *rows: Any, taker: Any = None, known: Sequence[Any] | None = None) -> Any:
+        """Network's painting of a tensor (N, 3, H, W) in [0, 1], by statistics that are `known`, or the pictures' own.
+
+        `taker`: what takes them instead, see `statistics.taken_by`.
+        """
+        if known is not None:
+            taker = self.shared.Known(known)
+        if self.device == "mps":  # where types do not mix, and maps are as they are
+            with self.statistics.taken_by(taker):
+                return self.net(image, *rows)
+        with self.statistics.taken_by(taker or self.shared.own), self.gpu.ChannelsLast():
+            return self.net(image, *rows)
+
+    def given(self, statistics: Sequence[Any]) -> "TorchRuntime":
+        """The same network, with statistics that were taken before."""
+        made = copy.copy(self)
+        made.known, made.lock = statistics, Lock()
+        made.frames = self.gpu.Frames(partial(self.forward, known=statistics), self.device)
+        return made
+
+    def held(self, spec: "StyleSpec") -> float:
+        """Bytes a pixel that painting takes at most: counted, once, on a small picture.
+
+        Where not even that fits, no number of them does.
+        """
+        if self.bytes_a_pixel is None:
+            side = max(PROBE, spec.min_size + 4) // spec.multiple * spec.multiple + spec.multiple
+            photo = self.torch.zeros((side, side, 3), dtype=self.torch.uint8, device=self.device)
+            rows = [self.torch.ones(spec.rows, device=self.device) / spec.rows] if spec.rows else []
+            try:
+                with self.told((side, side)), self.torch.inference_mode(), self.gpu.Held() as counted:
+                    self.frames.pixels(photo, *rows)
+            except GpuMemoryError:
+                return math.inf
+            self.bytes_a_pixel = counted.most / side**2
+        return self.bytes_a_pixel
+
+    def room(self) -> float:
+        """Bytes of the device's memory that may be taken."""
+        return self.gpu.free_bytes(self.device)
+
+    def forget(self) -> None:
+        """Give back the memory that is kept for pictures to come."""
+        self.frames.forget()
+
+    @contextmanager
+    def told(self, size: Sequence[int]) -> Iterator[None]:
+        """Turn what PyTorch raises over a picture (height, width) into a DeviceError."""
         try:
-            with torch.inference_mode():
-                x = torch.from_numpy(image).to(self.device, self.dtype, memory_format=torch.channels_last)
-                rows = [torch.from_numpy(weights).to(self.device, self.dtype) for weights in style]
-                return self.net(x, *rows).float().cpu().numpy()  # type: ignore[no-any-return]
-        except RuntimeError as error:  # out of memory, most of the time; only CUDA's has a class of its own
-            height, width = image.shape[2:]
-            raise DeviceError(
-                f"{self.device}: failed on a {width} x {height} image ({last_line(error)}); try --max-side, or the CPU"
-            ) from error
+            yield
+        except RuntimeError as error:
+            kind = GpuMemoryError if self.gpu.is_full(error) else DeviceError
+            told = f"{self.device}: failed on a {size[1]} x {size[0]} image ({last_line(error)})"
+            raise kind(f"{told}; try --max-side, or the CPU") from error
 
 
 def make_runtime(data: bytes, device: str = "auto", precision: str = "auto") -> Runtime:

@@ -1,6 +1,9 @@
 """Statistics of feature maps, as pure functions."""
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,12 +111,38 @@ def sums(features: Tensor, weights: Tensor | None = None, *, cross: bool = True)
     return weighted.float().sum(0), second.float()
 
 
+Taker = Callable[[Tensor, bool], tuple[Tensor, Tensor]]
+"""What takes means (1 or N, C) of features (N, C, H, W), and variances or, asked for products, covariances (., C, C).
+
+All are float32. See networks/shared.py for such.
+"""
+_taker: ContextVar[Taker | None] = ContextVar("taker", default=None)
+
+
+@contextmanager
+def taken_by(taker: Taker | None) -> Iterator[None]:
+    """Have networks that run inside take statistics over the places by `taker`, in this thread."""
+    token = _taker.set(taker)
+    try:
+        yield
+    finally:
+        _taker.reset(token)
+
+
+def current_taker() -> Taker | None:
+    """What `taken_by` was given, if we are inside."""
+    return _taker.get()
+
+
 LEAST = 1e-4
 """Deviation of features below which they are taken for flat, and not divided by it."""
 
 
 def mean_deviation(features: Tensor) -> tuple[Tensor, Tensor]:
     """Means and standard deviations of the channels of features (N, C, H, W): (N, C) each, float32."""
+    if taker := current_taker():
+        mean, variance = taker(features, False)
+        return mean, variance.sqrt()
     f = features.float()
     mean = f.mean((2, 3))
     return mean, (f - mean[:, :, None, None]).square().mean((2, 3)).sqrt()
@@ -138,6 +167,13 @@ EPS = 1e-5
 
 def mean_covariance(features: Tensor) -> tuple[Tensor, Tensor]:
     """Means (N, C) and covariances (N, C, C) of features (N, C, H, W), float32."""
+    if taker := current_taker():
+        return taker(features, True)
+    return own_covariance(features)
+
+
+def own_covariance(features: Tensor) -> tuple[Tensor, Tensor]:
+    """`mean_covariance` of each picture by itself."""
     f = positions(features).float()
     mean = f.mean(1)
     return mean, mean_products(f - mean[:, None])

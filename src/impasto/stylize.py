@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from impasto.choices import COLORS
+from impasto.choices import COLORS, PRECISIONS
 from impasto.colors import blend, keep_colors
 from impasto.errors import StyleError
-from impasto.images import ImageT, Picture, fit, resize, to_network
+from impasto.images import ImageT, Picture, fit, resize
 from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan, painted_by
 from impasto.mapped import memory_bytes
-from impasto.runtimes import OpenVINORuntime
+from impasto.runtimes import GpuMemoryError, OpenVINORuntime, TorchRuntime
 from impasto.styles import Style, chosen, load_style, paintings_in
 from impasto.views import strips
 
@@ -293,13 +294,49 @@ def run(
     strength: float,
     limit: Limit,
 ) -> Pixels:
-    """Network's painting of uint8 (H, W, 3), made on a canvas of another size where that is asked, at its size."""
+    """Network's painting of uint8 (H, W, 3), made on a canvas of another size where that is asked, at its size.
+
+    What a GPU's memory does not hold is painted by smaller tiles, at last on the CPU, each with a warning.
+    """
     plan = make_plan(photo.shape[:2], canvas, style, runtime, limit, memory_bytes(photo))
+    while isinstance(runtime, TorchRuntime):
+        try:
+            return run_plan(photo, plan, style, runtime, rows, strength)
+        except GpuMemoryError:
+            pass  # the error holds on to memory until here
+        runtime, plan = retreat(photo, plan, style, runtime, limit)
+    return run_plan(photo, plan, style, runtime, rows, strength)
+
+
+def retreat(photo: Pixels, plan: Plan, style: Style, runtime: TorchRuntime, limit: Limit) -> tuple[Runtime, Plan]:
+    """What to paint by after a plan that a GPU's memory did not suffice for: smaller tiles, or the CPU."""
+    window = plan.seen / plan.tiles
+    runtime.full = min(runtime.full, window)
+    runtime.forget()
+    size, depth = photo.shape[:2], memory_bytes(photo)
+    smaller = make_plan(size, plan.size, style, runtime, limit, depth)
+    told = f"{runtime.device}: out of memory with a picture of {size[1]} x {size[0]}"
+    if smaller.seen / smaller.tiles < window:
+        warnings.warn(f"{told}; it is painted by {smaller.tiles} tiles instead", stacklevel=2)
+        return runtime, smaller
+    warnings.warn(f"{told}; it is painted on the CPU instead", stacklevel=2)
+    cpu = style.runtime("cpu", runtime.precision if runtime.precision in PRECISIONS else "auto")
+    return cpu, make_plan(size, plan.size, style, cpu, limit, depth)
+
+
+def run_plan(
+    photo: Pixels, plan: Plan, style: Style, runtime: Runtime, rows: Sequence[Floats], strength: float
+) -> Pixels:
+    """See `run`."""
     if plan.tiled and isinstance(runtime, OpenVINORuntime):
         return Tiler(photo, style, runtime, rows, plan).paint(1 - strength)
-    if canvas == photo.shape[:2]:
+    if plan.tiled and isinstance(runtime, TorchRuntime):
+        from impasto.gpu_tiles import GpuTiler  # which needs PyTorch
+
+        return GpuTiler(photo, style, runtime, rows, plan).paint(1 - strength)
+    if plan.size == photo.shape[:2]:
         return run_whole(photo, runtime, style.spec, rows)
-    small = resize(photo, canvas)
+    small = resize(photo, plan.size)
     painted = resize(run_whole(small, runtime, style.spec, rows), photo.shape[:2])
     if strength == 1:
         return painted
@@ -331,9 +368,7 @@ def run_whole(photo: Pixels, runtime: Runtime, spec: StyleSpec, rows: Sequence[F
 
     Raises what `large.painted_by` raises.
     """
-    image, size = to_network(pad(photo, spec)), (photo.shape[0], photo.shape[1])
-    with runtime.lock:
-        return painted_by(runtime, image, *rows, spec=spec, bits=8 * photo.dtype.itemsize, size=size)
+    return painted_by(runtime, pad(photo, spec), *rows, spec=spec, size=(photo.shape[0], photo.shape[1]))
 
 
 def pad(photo: Pixels, spec: StyleSpec) -> Pixels:

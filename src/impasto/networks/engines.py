@@ -54,7 +54,7 @@ class Between(nn.Module):
 
     def forward(self, photo: Tensor, painted: Tensor, style: Tensor) -> Tensor:
         """Photo and painting (N, 3, H, W) and weights of the rows (1 + P,)."""
-        return torch.lerp(painted, photo, style[0].square())
+        return torch.lerp(painted.to(photo.dtype), photo, style[0].square())
 
     @staticmethod
     def shares(style: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,9 @@ class HourglassNet(nn.Module):
         features = self.encoder(image, [layer(level) for level in self.levels])
         mixed = [torch.tensordot(style[1:], values, 1)[None] for values in statistics]
         painted = self.decoder(*self.styled(features, style[:1], mixed))
-        return torch.lerp(painted, image, style[0] ** 4)  # what is lost of a photo that is hardly painted
+        return torch.lerp(
+            painted.to(image.dtype), image, style[0] ** 4
+        )  # what is lost of a photo that is hardly painted
 
     def styled(self, features: Mapping[str, Tensor], own: Tensor, statistics: Sequence[Tensor]) -> list[Tensor]:
         """What the decoder makes a painting of, deep to shallow, of features by layer, of which shares `own` (N,) stay.

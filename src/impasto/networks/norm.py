@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from impasto.statistics import Taker, current_taker
+
 EPS = 1e-5
 
 
@@ -26,6 +28,8 @@ class InstanceNorm(nn.Module):
         if trains_on_cpu(x):
             size = x.shape[:2]
             return channels_last_norm(x, self.weight.expand(size), self.bias.expand(size))
+        if taker := current_taker():
+            return taken_norm(taker, x, self.weight, self.bias)
         return F.instance_norm(x, weight=self.weight.to(x.dtype), bias=self.bias.to(x.dtype), eps=EPS)
 
 
@@ -33,7 +37,23 @@ def normalize(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Instance normalisation with scales and shifts (N, C) of an image's own: (N, C, H, W) -> the same."""
     if trains_on_cpu(x):
         return channels_last_norm(x, scale, shift)
+    if taker := current_taker():
+        return taken_norm(taker, x, scale[0], shift[0])
     return F.instance_norm(x, eps=EPS) * scale.to(x.dtype)[:, :, None, None] + shift.to(x.dtype)[:, :, None, None]
+
+
+def taken_norm(taker: Taker, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Normalisation of x (N, C, H, W) by statistics that `taker` takes, of all or of each picture; scale, shift (C,).
+
+    As batch normalisation, which leaves a channels-last map in its layout and computes in float32 whatever its type.
+    """
+    mean, variance = taker(x, False)
+    if x.device.type == "mps":  # where all have to be of one type
+        return F.batch_norm(x.float(), mean[0], variance[0], scale, shift, eps=EPS).to(x.dtype)
+    if len(mean) == 1:
+        return F.batch_norm(x, mean[0], variance[0], scale, shift, eps=EPS)
+    parts = zip(x.split(1), mean, variance, strict=True)  # type: ignore[no-untyped-call]
+    return torch.cat([F.batch_norm(one, m, v, scale, shift, eps=EPS) for one, m, v in parts])
 
 
 def trains_on_cpu(x: Tensor) -> bool:
