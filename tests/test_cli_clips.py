@@ -88,6 +88,7 @@ def test_a_gif_that_moves_is_a_video_and_one_that_does_not_a_picture(invert: Pat
         (["a.mp4", "--steady", "2"], 2, "steady"),
         (["a.mp4", "--start", "3", "--end", "2"], 2, "end"),
         (["a.mp4", "--preview", "0"], 2, "preview"),
+        (["photo.png", "--steady", "0.5"], 2, "--steady is for videos, and photo.png is none"),
         (["a.mp4", "--start", "30"], 1, "has no frame to paint from 30 seconds on"),
     ],
 )

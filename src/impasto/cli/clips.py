@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,13 @@ def check_target(target: Path, settings: ClipConfig, quality: int | None) -> Non
     check_format(target.suffix, settings.codec, quality)
     if not target.parent.is_dir():
         raise ValueError(f"--output is {target}; its folder does not exist, create it first")
+
+
+def check_still(photo: Path, settings: ClipConfig) -> None:
+    """Raise a ValueError where a photo is given what only a video has."""
+    for field in fields(settings):
+        if getattr(settings, field.name) != field.default:
+            raise ValueError(f"--{field.name.replace('_', '-')} is for videos, and {photo} is none")
 
 
 def paint_clip(

@@ -3,14 +3,13 @@
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
 
 from impasto.cli.app import Flag, app, needs_extra
-from impasto.cli.clips import check_target
+from impasto.cli.clips import check_still, check_target
 from impasto.cli.console import EVERY_S, WIDTH, download_bar, follow, left, printable, status_line
 from impasto.cli.outputs import Job, check_picture_target, protect
 from impasto.config import FilmConfig, OptimizeConfig
@@ -71,13 +70,6 @@ def optimize(
         return 0
     steps = run(settings, progress=download_bar(), told=tell_plan)
     return follow(steps, lines(), settings.output, settings.state)
-
-
-def check_still(photo: Path, film: FilmConfig) -> None:
-    """Raise a ValueError where a photo is given what only a video has."""
-    for field in fields(film):
-        if getattr(film, field.name) != field.default:
-            raise ValueError(f"--{field.name.replace('_', '-')} is for videos, and {photo} is none")
 
 
 def optimize_clip(settings: OptimizeConfig, film: FilmConfig, *, plan: bool) -> int:

@@ -16,7 +16,7 @@ from impasto.choices import Colors, Device, Engine, Icc, Precision
 from impasto.cli.app import Flag, app
 from impasto.cli.batch import is_batch, paint_batch
 from impasto.cli.choice import Choice
-from impasto.cli.clips import check_target, paint_clip
+from impasto.cli.clips import check_still, check_target, paint_clip
 from impasto.cli.console import printable, tell
 from impasto.cli.outputs import STREAM, protect
 from impasto.cli.outputs import plan as plan_jobs
@@ -145,6 +145,8 @@ def stylize(
     jobs = plan_jobs([Path(text) for text in inputs], Path(output) if output else None, choice.name, json=json)
     protect(jobs, *inputs, mask, *choice.files)
     clips = {job.source for job in jobs if is_clip(str(job.source))}
+    if not clips:
+        check_still(jobs[0].source, clip)
     for job in jobs:
         if job.source in clips:
             check_target(job.target, clip, quality)
