@@ -38,7 +38,7 @@ from impasto.styles import Style, load_style
 from impasto.stylize import stylize
 from impasto.train import DEFAULT_STEPS, Run
 from large import psnr
-from speed import HD, STYLE, UHD, full_style, loss_networks, machine, noise_photo, ran
+from speed import HD, STYLE, UHD, full_style, loss_networks, machine, noise_photo, parse, ran, write
 
 LARGE = (4000, 6000)
 BATCH = 4
@@ -58,8 +58,7 @@ def main() -> None:
     parser.add_argument("--device", help="cuda, mps, or cpu to rehearse; the GPU that there is unless given")
     parser.add_argument("--share", type=float, default=1.0, help="of the sides of all pictures, to try quickly")
     parser.add_argument("--seconds", type=float, default=5.0, help="that each figure is taken over")
-    parser.add_argument("--json", type=Path, help="file for the results; what it has of others is kept")
-    args = parser.parse_args()
+    args = parse(parser)
     args.device = args.device or torch_gpu()
     results = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     for name in args.names or MEASUREMENTS:
@@ -68,8 +67,7 @@ def main() -> None:
             with TemporaryDirectory() as folder:
                 results[name] |= MEASUREMENTS[name](args, Path(folder))
         print(name, json.dumps(results[name], indent=2), flush=True)
-        if args.json:
-            args.json.write_text(json.dumps(results, indent=2) + "\n")
+        write(results, args.json)
 
 
 def about(device: str | None) -> dict[str, Any]:

@@ -327,3 +327,25 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that reflects at its beginning and pads no more, with transposed convolutions, as converted ones do."""
+    torch.manual_seed(1)
+    net = TransformerNet(width=4, blocks=2, padding="start", upsample="transposed").eval()
+    path = tmp_path_factory.mktemp("styles") / "valid.onnx"
+    export_style(net, path, make_spec(net, entries=(StyleEntry(name="valid"),)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def batch_norm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that takes nothing of the whole picture."""
+    torch.manual_seed(2)
+    net = TransformerNet(width=4, blocks=1, norm="batch").eval()
+    torch.nn.init.constant_(net.output.bias, 0.5)  # type: ignore[arg-type]
+    torch.nn.init.normal_(net.output.weight, 0, 0.05)
+    path = tmp_path_factory.mktemp("styles") / "batch.onnx"
+    export_style(net, path, make_spec(net, entries=(StyleEntry(name="batch"),)))
+    return path

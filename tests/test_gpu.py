@@ -29,7 +29,6 @@ from impasto.images import Picture, from_network, to_network
 from impasto.large import Limit, Plan, make_plan
 from impasto.networks.norm import InstanceNorm
 from impasto.networks.shared import Joint, Known, own
-from impasto.networks.transformer import TransformerNet
 from impasto.runtimes import GpuMemoryError, TorchRuntime
 from impasto.specs import StyleEntry
 from impasto.statistics import mean_covariance, mean_deviation, taken_by
@@ -46,28 +45,6 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the GPU be PyTorch's CPU, with memory for everything in these tests."""
     monkeypatch.setattr(runtimes, "torch_gpu", lambda: "cpu")
     monkeypatch.setattr(gpu, "free_bytes", lambda _: 8e9)
-
-
-@pytest.fixture(scope="module")
-def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that reflects at its beginning and pads no more, so that its maps are larger than the picture."""
-    torch.manual_seed(1)
-    net = TransformerNet(width=4, blocks=2, padding="start", upsample="transposed").eval()
-    path = tmp_path_factory.mktemp("styles") / "valid.onnx"
-    export_style(net, path, make_spec(net, entries=(StyleEntry(name="valid"),)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def batch_norm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that takes nothing of the whole picture."""
-    torch.manual_seed(2)
-    net = TransformerNet(width=4, blocks=1, norm="batch").eval()
-    torch.nn.init.constant_(net.output.bias, 0.5)  # type: ignore[arg-type]
-    torch.nn.init.normal_(net.output.weight, 0, 0.05)
-    path = tmp_path_factory.mktemp("styles") / "batch.onnx"
-    export_style(net, path, make_spec(net, entries=(StyleEntry(name="batch"),)))
-    return path
 
 
 def style_of(path: Path) -> Style:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 from PIL import Image
 
 from conftest import invert_spec, random_palette
@@ -18,7 +17,6 @@ from impasto.errors import DeviceError
 from impasto.export import export_style, make_spec
 from impasto.large import Limit, Plan, Tiler, make_plan
 from impasto.needs import needs_of
-from impasto.networks.transformer import TransformerNet
 from impasto.specs import StyleEntry
 from impasto.styles import Style
 from impasto.tiles import even_tiles
@@ -45,28 +43,6 @@ def decibels(one: npt.NDArray[np.generic], other: npt.NDArray[np.generic], top: 
 
 def distance(one: Pixels, other: Pixels) -> int:
     return int(np.abs(one.astype(int) - other.astype(int)).max())
-
-
-@pytest.fixture(scope="module")
-def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that reflects at its beginning and pads no more, with transposed convolutions, as converted ones do."""
-    torch.manual_seed(1)
-    net = TransformerNet(width=4, blocks=2, padding="start", upsample="transposed").eval()
-    path = tmp_path_factory.mktemp("styles") / "valid.onnx"
-    export_style(net, path, make_spec(net, entries=(StyleEntry(name="valid"),)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def batch_norm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that takes nothing of the whole picture."""
-    torch.manual_seed(2)
-    net = TransformerNet(width=4, blocks=1, norm="batch").eval()
-    torch.nn.init.constant_(net.output.bias, 0.5)  # type: ignore[arg-type]
-    torch.nn.init.normal_(net.output.weight, 0, 0.05)
-    path = tmp_path_factory.mktemp("styles") / "batch.onnx"
-    export_style(net, path, make_spec(net, entries=(StyleEntry(name="batch"),)))
-    return path
 
 
 # -------------------------------------------------------------------------------------------------------------- tiles

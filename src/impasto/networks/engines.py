@@ -103,10 +103,8 @@ class HourglassNet(nn.Module):
         """RGB (1, 3, H, W), H and W multiples of 8, and rows -> painted, not clamped."""
         features = self.encoder(image, [layer(level) for level in self.levels])
         mixed = [torch.tensordot(style[1:], values, 1)[None] for values in statistics]
-        painted = self.decoder(*self.styled(features, style[:1], mixed))
-        return torch.lerp(
-            painted.to(image.dtype), image, style[0] ** 4
-        )  # what is lost of a photo that is hardly painted
+        painted = self.decoder(*self.styled(features, style[:1], mixed)).to(image.dtype)
+        return torch.lerp(painted, image, style[0] ** 4)  # what is lost of a photo that is hardly painted
 
     def styled(self, features: Mapping[str, Tensor], own: Tensor, statistics: Sequence[Tensor]) -> list[Tensor]:
         """What the decoder makes a painting of, deep to shallow, of features by layer, of which shares `own` (N,) stay.
