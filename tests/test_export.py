@@ -92,7 +92,7 @@ def test_exporting_leaves_the_network_as_it_was() -> None:
 def test_float32_weights_where_float16_would_move_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, sizes = make_net(), []
     spec = make_spec(net, entries=(ENTRY,))
-    model = export.to_onnx(export.StyleGraph(for_inference(net)), export.probe_for(spec)).SerializeToString()
+    model = export.to_onnx(export.StyleGraph(for_inference(net), spec), export.probe_for(spec)).SerializeToString()
     monkeypatch.setattr(export, "to_onnx", lambda *_: onnx.ModelProto.FromString(model))  # each takes seconds
     for tolerance in (1.0, 1e-6):
         path = tmp_path / f"{tolerance}.onnx"

@@ -17,17 +17,19 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from impasto.config import StyleNetArgs, TransformerArgs
 from impasto.errors import StyleError
 from impasto.files import atomic_write
+from impasto.networks.own import ADDED, OwnWeights
 from impasto.networks.rewrite import for_inference, undone
 from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.upscaler import UpscalerNet
 from impasto.runtimes import OpenVINORuntime
 from impasto.specs import KEY, StyleSpec
-from impasto.styles import parse_style
+from impasto.styles import SHARES, parse_style
 from impasto.upscalers import UPSCALER_KEY, UpscalerSpec, parse_upscaler
 
 Network = StyleNet | TransformerNet
@@ -41,14 +43,24 @@ PROBE = (84, 100)
 class StyleGraph(nn.Module):
     """A network as its style file has it, with its output in [0, 1]."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: Network, spec: StyleSpec) -> None:
         super().__init__()
         self.net = net
+        owners = torch.from_numpy(spec.owners)
+        self.own = OwnWeights(net, owners) if isinstance(net, StyleNet) and owners.shape[1] else None
 
     def forward(self, image: Tensor, style: Tensor | None = None) -> Tensor:
         """RGB (1, 3, H, W) in [0, 1], and of a palette the weights of its rows (K,) -> RGB the same."""
-        painted = self.net(image) if style is None else self.net(image, style[None])
-        return painted.clamp(0, 1)  # type: ignore[no-any-return]
+        inputs = (image,) if style is None else (image, style[None])
+        if isinstance(self.net, StyleNet) and self.own and style is not None:
+            return functional_call(self.net, self.own(self.net, style), inputs).clamp(0, 1)  # type: ignore[no-any-return]
+        return self.net(*inputs).clamp(0, 1)  # type: ignore[no-any-return]
+
+    def settle(self, shares: Tensor) -> None:
+        """Have shares (A,) of the additions to the shared weights once and for all."""
+        if isinstance(self.net, StyleNet) and self.own:
+            self.net.load_state_dict(self.own.with_shares(self.net, shares), strict=False)
+            self.own = None
 
 
 class UpscalerGraph(nn.Module):
@@ -63,17 +75,21 @@ class UpscalerGraph(nn.Module):
         return self.net(image).clamp(0, 1)  # type: ignore[no-any-return]
 
 
-def export_style(net: Network, path: Path, spec: StyleSpec, *, tolerance: float = TOLERANCE) -> None:
+def export_style(
+    net: Network, path: Path, spec: StyleSpec, *, added: Tensor | None = None, tolerance: float = TOLERANCE
+) -> None:
     """Write a network as a style file, whole or not at all.
 
     Weights are stored as float16 where that moves the output by less than `tolerance` (mean difference, of 1), else as
-    float32.
+    float32. `added`: what `spec` has of weights of single styles, see `OwnWeights.added`.
 
     Raises:
         StyleError: OpenVINO does not paint what PyTorch paints, or the file cannot be written.
 
     """
-    graph, probe = StyleGraph(for_inference(net).cpu().float()), probe_for(spec)
+    graph, probe = StyleGraph(for_inference(net).cpu().float(), spec), probe_for(spec)
+    if graph.own and added is not None:
+        graph.own.added.copy_(added)
     data = packed(graph, to_onnx(graph, probe), probe, {KEY: spec.to_json()}, path, tolerance)
     parse_style(data, str(path))
     write_model(data, path)
@@ -151,7 +167,20 @@ def probe_for(spec: StyleSpec) -> tuple[Tensor, ...]:
 def to_onnx(net: nn.Module, probe: tuple[Tensor, ...]) -> onnx.ModelProto:
     """ONNX graph of a network for images of any size, and of a palette for weights of as many rows as `probe` has."""
     size, count = torch.export.Dim.DYNAMIC, len(probe)
-    return traced(net, probe, ("image", "style")[:count], ("stylized",), ({2: size, 3: size}, None)[:count])
+    model = traced(net, probe, ("image", "style")[:count], ("stylized",), ({2: size, 3: size}, None)[:count])
+    for node in list(model.graph.node):
+        if node.op_type == "MatMul" and node.input[1] == ADDED:
+            rename(model.graph, node.input[0], SHARES)
+    return model
+
+
+def rename(graph: onnx.GraphProto, name: str, new: str) -> None:
+    """Call a value of a graph otherwise."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, other in enumerate(names):
+                if other == name:
+                    names[place] = new
 
 
 def traced(
@@ -234,13 +263,17 @@ def load_network(data: bytes) -> nn.Module:
         with translated("style", spec.architecture):
             return load_frozen(spec, stored_weights(data))
     with translated("style", spec.architecture):
-        net = StyleGraph(for_inference(make_network(spec)))
-        fill(net, stored_weights(data), "style", spec.architecture)
-    return net
+        graph, weights = StyleGraph(for_inference(make_network(spec)), spec), stored_weights(data)
+        fill(graph, weights, "style", spec.architecture)
+        if graph.own and SHARES in weights:
+            graph.settle(weights[SHARES])
+    return graph
 
 
-def load_trainable(data: bytes, source: str) -> Network:
+def load_trainable(data: bytes, source: str, own: int = 0) -> Network:
     """Network of a style file's bytes as it was before its rewrites, to be trained further.
+
+    `own`: of a palette, with which of the additions to its shared weights.
 
     Raises:
         StyleError: It is not a style file, or its weights do not fit its description.
@@ -249,7 +282,13 @@ def load_trainable(data: bytes, source: str) -> Network:
     spec = parse_style(data, source)
     with translated(source, spec.architecture):
         net = make_network(spec)
-        weights = {name.removeprefix("net."): value for name, value in stored_weights(data).items()}
+        weights = stored_weights(data)
+        if own:
+            graph = StyleGraph(for_inference(net), spec)
+            fill(graph, weights, source, spec.architecture)
+            graph.settle(torch.eye(len(spec.owners.T))[own - 1])
+            weights |= graph.state_dict()
+        weights = {name.removeprefix("net."): value for name, value in weights.items()}
         fill(net, weights | undone(net, weights), source, spec.architecture)
     return net
 

@@ -13,8 +13,10 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 """Kinds of values."""
 GRAPH, PROPERTY = 7, 14
 """Fields of a model."""
-INITIALIZER, INPUT = 5, 11
+NODE, INITIALIZER, INPUT = 1, 5, 11
 """Fields of a graph."""
+NODE_OUTPUT = 2
+"""Field of a node."""
 TENSOR_NAME = 8
 """Field of a tensor; everything else that is named begins with its name."""
 FLOAT: Final = 1
@@ -31,6 +33,19 @@ def without_inputs(model: bytes, names: Collection[str], key: str | None = None)
         elif number != PROPERTY or name_of(value) != key:
             kept.append(written(number, kind, value))
     return b"".join(kept)
+
+
+def settled(model: bytes, name: str, value: Floats) -> bytes:
+    """Model's bytes with a constant in place of what computes the value of that name."""
+    kept = []
+    for number, kind, part in fields(model):
+        if number == GRAPH:
+            inner = [one for one in fields(part) if one[0] != NODE or name_of(one[2], NODE_OUTPUT) != name]
+            kept.append(field(GRAPH, b"".join(written(*one) for one in inner)))
+        else:
+            kept.append(written(number, kind, part))
+    constant = field(INITIALIZER, tensor(name, value))
+    return b"".join(kept) + field(GRAPH, constant)
 
 
 def model(

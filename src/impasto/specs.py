@@ -32,6 +32,8 @@ class StyleEntry:
     """Recommended strength, which is used unless another is asked for."""
     stroke: int | None = None
     """In a palette: recommended size of strokes, as in `strokes`; the middle one unless given."""
+    own: int = 0
+    """In a palette: which of the file's additions to the shared weights the style has, from 1 on; 0 for none."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """Measured quality: content and style distance, and what else there is."""
 
@@ -54,6 +56,8 @@ class StyleEntry:
             raise ValueError("its description recommends a strength that is not from 0 to 1")
         if self.stroke is not None and (type(self.stroke) is not int or self.stroke not in self.strokes):
             raise ValueError("its description recommends strokes that are not among its sizes")
+        if type(self.own) is not int or self.own < 0 or (self.own and not self.strokes):
+            raise ValueError("its description gives a style weights of its own that are none")
         if not isinstance(self.figures, Mapping) or not all(type(v) in (int, float) for v in self.figures.values()):
             raise ValueError("its description has figures that are not numbers")
 
@@ -88,6 +92,18 @@ class StyleSpec:
         """Rows of a palette; 0 for a network of one style, which has none."""
         strokes = sum(len(entry.strokes) for entry in self.entries)
         return 1 + strokes if strokes else 0
+
+    @property
+    def owners(self) -> Floats:
+        """Of a palette, float32 (K - 1, A): 1 where a row, the photograph's left out, has one of A additions."""
+        own = np.repeat([entry.own for entry in self.entries], [len(entry.strokes) for entry in self.entries])
+        owners: Floats = (own[:, None] == np.arange(1, own.max(initial=0) + 1)).astype(np.float32)
+        return owners
+
+    def own(self, weights: Mapping[str, float]) -> int | None:
+        """Which of the additions styles by weights have, all the same one; None where they have several."""
+        found = {entry.own for entry in self.entries if weights.get(entry.name)}
+        return found.pop() if len(found) == 1 else None
 
     def mix(self, weights: Mapping[str, float], *, strength: float = 1.0, size: float | None = None) -> Floats:
         """Weights of a palette's rows, float32 (K,): styles by weights that sum to 1, with strokes of a size.
@@ -139,6 +155,9 @@ class StyleSpec:
             raise ValueError("its description names a style twice")
         if len({bool(entry.strokes) for entry in self.entries}) > 1 or (len(self.entries) > 1 and not self.rows):
             raise ValueError("its description lacks the stroke sizes of a style")
+        own = {entry.own for entry in self.entries} - {0}
+        if own and max(own) != len(own):
+            raise ValueError("its description gives a style weights of its own that are none")
         if self.precision not in PRECISIONS:
             raise ValueError(f"its description asks for an arithmetic that is none of {', '.join(PRECISIONS)}")
         if not all(type(size) is int for size in sizes) or not 1 <= sizes[0] <= 64 or not 1 <= sizes[1] <= 1024:

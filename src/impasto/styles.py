@@ -14,15 +14,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from impasto.errors import StyleError
 from impasto.files import stamp
 from impasto.images import READ_SUFFIXES
+from impasto.protobuf import settled
 from impasto.runtimes import Runtime, load_model, make_runtime
 from impasto.specs import KEY, StyleSpec
 
 MAX_BYTES = 256 << 20
 EXTERNAL = re.compile(rb"(\x08|\x88[\x80-\xff]*[\x00-\x7f])location")
 """How every encoder, an unusual one too, writes the key of a tensor's external file: its length of 8, and itself."""
+SHARES = "shares"
+"""In a palette's graph: how much it adds to its shared weights of those that single styles have of their own, (A,)."""
 Description = tuple[str | None, dict[str, int], dict[str, int]]
 """Text of a model's file, inputs and outputs by name; see `runtimes.Model.describe`."""
 
@@ -36,11 +41,12 @@ class Style:
         data: bytes,
         source: str,
         weights: Mapping[str, float] | None = None,
-        runtimes: dict[tuple[str, str], Runtime] | None = None,
+        runtimes: dict[tuple[str, str, int | None], Runtime] | None = None,
         files: tuple[Path, ...] = (),
     ) -> None:
         self.spec = spec
-        self.data = data
+        self.file = data
+        """Bytes of the style file."""
         self.source = source
         self.weights = weights if weights is not None else {spec.names[0]: 1.0} if len(spec.names) == 1 else {}
         """Of the file's styles, summing to 1; empty where none of several has been chosen."""
@@ -53,7 +59,7 @@ class Style:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied to another process it goes without what is compiled, which is compiled there."""
-        return Style, (self.spec, self.data, self.source, self.weights, None, self.files)
+        return Style, (self.spec, self.file, self.source, self.weights, None, self.files)
 
     @property
     def name(self) -> str:
@@ -66,12 +72,24 @@ class Style:
         strengths = {entry.name: entry.strength for entry in self.spec.entries}
         return sum(weight * strengths[name] for name, weight in self.weights.items())
 
+    @property
+    def own(self) -> int | None:
+        """Which of the file's additions to its shared weights it has, 0 for none; None of a blend that has several."""
+        return self.spec.own(self.weights)
+
+    @property
+    def data(self) -> bytes:
+        """Bytes of the network that paints it: the file's, with weights that do not wait for the rows where it can."""
+        count = self.spec.owners.shape[1]
+        return settled_for(self.file, count, self.own) if count and self.own is not None else self.file
+
     def runtime(self, device: str = "auto", precision: str = "auto") -> Runtime:
         """Compiled model; raises DeviceError where the device or precision is not to be had."""
         precision = self.spec.precision if precision == "auto" else precision
-        if (device, precision) not in self._runtimes:
-            self._runtimes[device, precision] = make_runtime(self.data, device, precision)
-        return self._runtimes[device, precision]
+        key = (device, precision, self.own)
+        if key not in self._runtimes:
+            self._runtimes[key] = make_runtime(self.data, device, precision)
+        return self._runtimes[key]
 
     def forget(self) -> None:
         """Give back the compiled models and their memory; asked for again they are compiled again."""
@@ -92,7 +110,7 @@ class Style:
             near = difflib.get_close_matches(unknown[0], self.spec.names, n=3, cutoff=0)
             raise StyleError(f"{self.source}: has no style {unknown[0]!r}; did you mean {' or '.join(near)}?")
         shares = {name: weight / total for name, weight in weights.items() if weight}
-        return Style(self.spec, self.data, self.source, shares, self._runtimes, self.files)
+        return Style(self.spec, self.file, self.source, shares, self._runtimes, self.files)
 
 
 def read_style(path: str | Path) -> Style:
@@ -105,6 +123,12 @@ def read_style(path: str | Path) -> Style:
     path = Path(path)
     data = read_bytes(path, "style")
     return Style(parse_style(data, str(path)), data, str(path))
+
+
+@lru_cache(maxsize=8)
+def settled_for(file: bytes, count: int, own: int) -> bytes:
+    """Style file's bytes with one of `count` additions to its shared weights, from 1 on, as a constant; 0 is none."""
+    return settled(file, SHARES, (np.arange(1, count + 1) == own).astype(np.float32))
 
 
 def read_bytes(path: Path, what: str) -> bytes:

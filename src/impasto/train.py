@@ -112,7 +112,7 @@ class Run:
         self.dtype = pick_precision(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.entries = make_entries(config)
-        self.net = channels_last(begin_network(config).to(self.device))
+        self.net = channels_last(begin_network(config, self.entries).to(self.device))
         self.trained: nn.Module = self.net  # in several processes, what also averages their gradients
         self.average = copy.deepcopy(self.net).requires_grad_(False).eval()  # a sample must not move batch statistics
         self.optimizers = optimizers(self.net, config.learning_rate, config.optimizer)
@@ -509,7 +509,7 @@ def check_shares(config: TrainConfig, processes: int) -> None:
             raise ValueError(f"batch_size is {batch}; each of the {processes} processes must get as many of them")
 
 
-def begin_network(config: TrainConfig) -> Network:
+def begin_network(config: TrainConfig, entries: Sequence[StyleEntry]) -> Network:
     """Network at the start of training: new, or a base's, of a palette with new rows."""
     rows = 1 + len(config.paintings) * len(config.style_size)
     if not config.base:
@@ -518,10 +518,12 @@ def begin_network(config: TrainConfig) -> Network:
             if config.architecture == "StyleNet"
             else TransformerNet(config.network)
         )
-    base = load_trainable(load_file(find_style(config.base)).data, config.base)
-    if type(base).__name__ != config.architecture:
-        raise StyleError(f"{config.base}: a {type(base).__name__}, which is no base for a {config.architecture}")
-    return extended(base, rows, unfreeze=config.unfreeze) if isinstance(base, StyleNet) else base
+    file = load_file(find_style(config.base))
+    if file.spec.architecture != config.architecture:
+        raise StyleError(f"{config.base}: a {file.spec.architecture}, which is no base for a {config.architecture}")
+    if config.architecture == "StyleNet":
+        return extended(file, entries, unfreeze=config.unfreeze)
+    return load_trainable(file.file, config.base)
 
 
 def paint(net: Network, image: Tensor, rows: Tensor) -> Tensor:

@@ -127,15 +127,18 @@ app.command(palette)
 
 
 @palette.command(name="merge", usage="Usage: impasto palette merge PALETTE PALETTE... -o OUT")
-def palette_merge(*palettes: Path, output: Annotated[Path, Parameter(alias="-o")]) -> int:
-    """Join palettes that share a base into one.
+def palette_merge(*palettes: Path, output: Annotated[Path, Parameter(alias="-o")], replace: Flag = False) -> int:
+    """Join palettes that come from one base.
 
     Parameters
     ----------
     palettes
         Style files, two or more, trained with the same --base, or that base itself: palette is the built-in one.
+        Styles of one that was trained with --unfreeze keep weights of their own, half a megabyte a palette.
     output
         Style file to write, .onnx.
+    replace
+        Of styles of one name take the last, in the place of the first.
 
     """
     check_style_suffix(output)
@@ -143,5 +146,5 @@ def palette_merge(*palettes: Path, output: Annotated[Path, Parameter(alias="-o")
         raise ValueError(f"{output} is one of the files that are read; choose another --output")
     with needs_extra("train"):
         from impasto.palette import merge
-    print(printable(f"{output} holds {', '.join(merge(palettes, output).names)}"))
+    print(printable(f"{output} holds {', '.join(merge(palettes, output, replace=replace).names)}"))
     return 0
