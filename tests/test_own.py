@@ -16,6 +16,7 @@ from impasto.images import Floats
 from impasto.networks.own import ADDED
 from impasto.networks.stylenet import StyleNet, tables, with_rows
 from impasto.palette import extended, merge
+from impasto.runtimes import TorchRuntime
 from impasto.specs import StyleEntry, StyleSpec
 from impasto.styles import SHARES, Style, read_style
 from impasto.stylize import stylize
@@ -107,6 +108,9 @@ def test_pytorch_paints_the_same(joined: Path) -> None:
         net = load_network(chosen.data)
         assert (net.own is None) == (len(weights) == 1)
         np.testing.assert_allclose(net(torch.from_numpy(photo()), torch.from_numpy(rows)), expected, atol=1e-4)
+        exact, rounded = (TorchRuntime(chosen.data, "cpu", precision) for precision in ("float32", "bfloat16"))
+        np.testing.assert_allclose(exact(photo(), rows), expected, atol=1e-4)
+        assert abs(rounded(photo(), rows) - expected).mean() < 4 * LEVEL
 
 
 def test_weights_are_settled_before_it_is_compiled(joined: Path, palette: Path) -> None:
