@@ -219,8 +219,12 @@ def make_targets(style: Style, painting: Path, loss_network: Sequence[str], dtyp
 
 
 def weights_of(style: Style) -> dict[str, float]:
-    """Weights at the end of the training that the style's recipe tells of, but for what made up for a lag."""
+    """Weights at the end of the training that the style's recipe tells of, but for what made up for a lag.
+
+    Of palettes that were joined, the first one's.
+    """
     (name,), recipe = style.weights, style.spec.recipe
+    recipe = recipe["merged"][0]["recipe"] if "merged" in recipe else recipe
     return {
         "content": recipe["content_weight"],
         "style": recipe["style_weight"][-1] * recipe["emphasis"].get(name, 1.0),

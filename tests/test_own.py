@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from conftest import palette_spec, random_palette
+from impasto.config import TrainConfig
 from impasto.errors import StyleError
 from impasto.export import export_style, load_network, load_trainable
 from impasto.images import Floats
 from impasto.networks.own import ADDED
 from impasto.networks.stylenet import StyleNet, tables, with_rows
 from impasto.palette import extended, merge
+from impasto.runtimes import TorchRuntime
 from impasto.specs import StyleEntry, StyleSpec
 from impasto.styles import SHARES, Style, read_style
 from impasto.stylize import stylize
+from impasto.train import make_entries
 
 LEVEL = 1 / 255
 WHOLE = 1 << 20
@@ -105,6 +108,9 @@ def test_pytorch_paints_the_same(joined: Path) -> None:
         net = load_network(chosen.data)
         assert (net.own is None) == (len(weights) == 1)
         np.testing.assert_allclose(net(torch.from_numpy(photo()), torch.from_numpy(rows)), expected, atol=1e-4)
+        exact, rounded = (TorchRuntime(chosen.data, "cpu", precision) for precision in ("float32", "bfloat16"))
+        np.testing.assert_allclose(exact(photo(), rows), expected, atol=1e-4)
+        assert abs(rounded(photo(), rows) - expected).mean() < 4 * LEVEL
 
 
 def test_weights_are_settled_before_it_is_compiled(joined: Path, palette: Path) -> None:
@@ -208,3 +214,25 @@ def test_nothing_painted_is_the_photo(joined: Path) -> None:
     rows = np.zeros(style.spec.rows, np.float32)
     rows[0] = 1
     np.testing.assert_array_equal(style.runtime("cpu", "float32")(photo(), rows), photo())
+
+
+def test_a_style_that_is_trained_again_keeps_what_is_said_of_it(tmp_path: Path) -> None:
+    net = random_palette(("one",))
+    entry = StyleEntry(
+        name="one", title="T", year="1900", strength=0.7, strokes=(64, 96), stroke=64, figures={"style": 1}
+    )
+    export_style(net, tmp_path / "base.onnx", replace(palette_spec(net, ("one",)), entries=(entry,)))
+    config = TrainConfig(
+        (Path("one.png"), Path("new.png")),
+        photos=tmp_path,
+        output=tmp_path / "out.onnx",
+        base=str(tmp_path / "base.onnx"),
+        style_size=(64, 128),
+        about={"one": {"year": "1901"}},
+    )
+    one, new = make_entries(config)
+    assert one == replace(entry, year="1901", strokes=(64, 128), figures={})
+    assert new == StyleEntry(name="new", strokes=(64, 128))
+    other = replace(config, style_size=(96, 128), about={"one": {"stroke": "128", "strength": "1"}})
+    assert make_entries(other)[0] == replace(one, year="1900", strength=1.0, stroke=128, strokes=(96, 128))
+    assert make_entries(replace(other, about={}))[0].stroke is None

@@ -455,12 +455,13 @@ class Run:
 
 
 def make_entries(config: TrainConfig) -> tuple[StyleEntry, ...]:
-    """What the style file will say of each painting's style."""
+    """What the style file will say of each painting's style; of one that the base has, what that says too."""
     keys = [key_of(path) for path in config.paintings]
     if unknown := sorted(config.about.keys() - set(keys)):
         raise ValueError(f"about is of {', '.join(unknown)}; the paintings are {', '.join(keys)}")
     strokes = config.style_size if config.architecture == "StyleNet" else ()
     allowed = ("name", "title", "artist", "year", "rights", "strength", *(["stroke"] if strokes else []))
+    had = {entry.name: entry for entry in load_file(find_style(config.base)).spec.entries} if config.base else {}
     entries = []
     for key, path in zip(keys, config.paintings, strict=True):
         about = {"name": path.stem if len(keys) > 1 else config.output.stem} | config.about.get(key, {})
@@ -472,7 +473,10 @@ def make_entries(config: TrainConfig) -> tuple[StyleEntry, ...]:
                 f"give one of letters, digits, hyphens and spaces by --about.{key}.name"
             )
         values = about | recommended(key, about, strokes)
-        entries.append(StyleEntry(**values, strokes=strokes))  # type: ignore[arg-type]
+        known = had.get(about["name"], StyleEntry(name=about["name"]))
+        stroke = known.stroke if known.stroke in strokes else None
+        known = dataclasses.replace(known, strokes=strokes, stroke=stroke, figures={}, own=0)
+        entries.append(dataclasses.replace(known, **values))  # type: ignore[arg-type]
     if len({entry.name for entry in entries}) < len(entries):
         raise ValueError(f"paintings have one name twice: {', '.join(entry.name for entry in entries)}")
     return tuple(entries)
