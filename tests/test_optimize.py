@@ -452,6 +452,8 @@ def test_the_plan_is_told_before_anything_is_done(painter: Painter, monkeypatch:
         ({"loss_network": ("nets/vgg19",)}, ValueError, "the name of a setting's value"),
         ({"paintings": ("{world}/none.png",)}, ImageError, "no such file"),
         ({"paintings": ("{world}/first.png:0",)}, ValueError, "paintings has"),
+        ({"paintings": ("candy:0.5",)}, ValueError, "'candy', which is a built-in style, .* stylize --style candy"),
+        ({"paintings": ("{world}/first.png", "a.onnx:one")}, ValueError, "'a.onnx:one', a style file, not a painting"),
         ({"paintings": ("{world}/first.png@a@b@c",)}, ValueError, "paintings has"),
         ({"paintings": ("{world}/first.png@{world}/none.png",)}, ImageError, "no such file"),
         ({"paintings": ("{folder}/small.png",)}, ImageError, "40 pixels long, less than the smallest size"),

@@ -236,7 +236,7 @@ def test_a_file_is_loaded_once_until_it_changes(mine: Path) -> None:
 
 def test_a_built_in_one_goes_by_name(upscalers_zoo: Path) -> None:
     assert load_upscaler("x4").source == str(upscalers_zoo / "x4.onnx")
-    with pytest.raises(StyleError, match=r"x3: cannot read the upscaler file \(No such file"):
+    with pytest.raises(StyleError, match=r"x3: cannot read the upscaler file: there is no such file"):
         load_upscaler("x3")
 
 
