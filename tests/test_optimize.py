@@ -203,6 +203,23 @@ def test_colours_alpha_and_size_are_as_everywhere(painter: Painter, world: Path)
     assert np.abs(result.pixels - small).mean() > 2
 
 
+def test_what_is_hidden_under_alpha_changes_nothing(painter: Painter, world: Path) -> None:
+    made = []
+    for color in ("red", "blue"):
+        photo = Image.open(world / "photo.png").convert("RGBA")
+        photo.paste(Image.new("RGBA", (photo.width // 2, photo.height // 2), color))
+        alpha = Image.new("L", photo.size, 255)
+        alpha.paste(0, (0, 0, photo.width // 2, photo.height // 2))
+        photo.putalpha(alpha)
+        photo.save(painter.folder / f"{color}.png")
+        config = painter.config(f"{color}-painted")
+        list(optimize(module.replace(config, photo=painter.folder / f"{color}.png")))
+        made.append(read_picture(config.output))
+    assert made[0].alpha is not None
+    shown = made[0].alpha > 0
+    np.testing.assert_array_equal(made[0].pixels[shown], made[1].pixels[shown])
+
+
 # ------------------------------------------------------------------------------------------------- interruptions
 
 

@@ -151,7 +151,7 @@ def test_colors_are_kept_as_asked(negative: Style, noise: Noise, colors: str) ->
 
 
 def test_a_picture_keeps_what_it_carries(negative: Style, noise: Noise) -> None:
-    alpha = noise(21, 34)[:, :, 0]
+    alpha = noise(21, 34)[:, :, 0] | 1
     picture = Picture(noise(21, 34), alpha, b"Exif\0\0II*\0\x08\0\0\0\0\0", 300.0)
     painted = stylize(picture, negative)
     assert isinstance(painted, Picture)

@@ -22,6 +22,7 @@ from impasto.downloads import Progress
 from impasto.easel import Easel
 from impasto.errors import ImageError, OptimizationError
 from impasto.files import atomic_write
+from impasto.hidden import seen
 from impasto.images import Picture, check_writable, read_picture, resize, write_image
 from impasto.networks.weights import NAMES, locate
 from impasto.plan import Plan, make_plan
@@ -194,7 +195,8 @@ class Run(Easel):
 
     def __init__(self, config: OptimizeConfig, progress: Progress | None = None) -> None:
         check_files(config)
-        super().__init__(config, read_picture(config.photo), progress)
+        photo = read_picture(config.photo)
+        super().__init__(config, replace(photo, pixels=seen(photo.pixels, photo.alpha)), progress)
         check_writable(config.output, self.sizes[-1])
         self.left, planned = self.read_state()
         """State of the run that this one continues, if any."""

@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter
 from impasto.choices import LARGE_COLORS
 from impasto.colors import blend, keep_colors
 from impasto.errors import StyleError
+from impasto.hidden import seen
 from impasto.images import ImageT, Picture, from_network, resize, to_network
 from impasto.large import timed
 from impasto.stylize import check_image
@@ -55,7 +56,7 @@ def upscale(
     check_image(image)
     chain = chosen(scale, upscaler)
     check_colors(colors)
-    pixels = image.pixels if isinstance(image, Picture) else image
+    pixels = seen(image.pixels, image.alpha) if isinstance(image, Picture) else image
     check_size(pixels.shape[:2], chain)
     large = pixels
     for one in chain:
