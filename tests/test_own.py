@@ -115,16 +115,16 @@ def test_pytorch_paints_the_same(joined: Path) -> None:
 
 def test_weights_are_settled_before_it_is_compiled(joined: Path, palette: Path) -> None:
     style = read_style(joined)
-    assert style.data is style.file  # of which style it will be is not known yet
+    assert style.data is style.stored  # of which style it will be is not known yet
     one, two, three = (style.choose({name: 1.0}) for name in ("one", "two", "three"))
     assert SHARES.encode() in one.data
-    assert len({one.data, two.data, style.file}) == 3
+    assert len({one.data, two.data, style.stored}) == 3
     assert two.data == three.data
     assert two.runtime("cpu", "float32") is three.runtime("cpu", "float32")
     assert two.runtime("cpu", "float32") is not one.runtime("cpu", "float32")
     assert read_style(palette).choose({"one": 1.0}).data == palette.read_bytes()
     again = one.__reduce__()
-    assert again[1][1] == style.file
+    assert again[1][1] == style.stored
 
 
 def test_tiles_agree(joined: Path) -> None:
@@ -207,6 +207,13 @@ def test_a_file_that_lacks_them_is_told(palette: Path) -> None:
     chosen = Style(replace(style.spec, entries=entries), lying, "lying", {"one": 1.0})
     rows = style.spec.mix({"one": 1.0})
     np.testing.assert_array_equal(chosen.runtime("cpu", "float32")(photo(), rows), painted(style, "one"))
+
+
+def test_a_file_that_openvino_alone_can_read_is_told(joined: Path) -> None:
+    style = read_style(joined)
+    odd = Style(style.spec, style.stored + b"\x0b", "odd", {"two": 1.0})  # a field of a kind that is out of use
+    with pytest.raises(StyleError, match=r"odd: not a readable ONNX file .field of unknown kind 3"):
+        odd.runtime("cpu")
 
 
 def test_nothing_painted_is_the_photo(joined: Path) -> None:

@@ -77,7 +77,7 @@ def merge(sources: Sequence[str | Path], output: str | Path, *, replace: bool = 
 
 def load_palette(file: Style, own: int = 0) -> StyleNet:
     """Network of a palette, see `load_trainable`; raises StyleError for a network of one style."""
-    net = load_trainable(file.file, file.source, own)
+    net = load_trainable(file.stored, file.source, own)
     if not isinstance(net, StyleNet):
         raise StyleError(f"{file.source}: a {file.spec.architecture}, which has no rows; only palettes can be merged")
     return net
@@ -86,7 +86,7 @@ def load_palette(file: Style, own: int = 0) -> StyleNet:
 def parts_of(file: Style, net: StyleNet, base: StyleNet) -> Iterator[Part]:
     """A palette's styles, to be painted by another's network, which `is_kin`."""
     shift = None if share_base(base, net) else shared_weights(net) - shared_weights(base)
-    stored = stored_weights(file.file).get(ADDED, ())
+    stored = stored_weights(file.stored).get(ADDED, ())
     added = [shift, *(own if shift is None else own + shift for own in stored)]
     for entry, place in zip(file.spec.entries, rows_by_style(file.spec).values(), strict=True):
         rows = {name: table.detach()[place] for name, table in tables(net).items()}

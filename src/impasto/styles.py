@@ -45,7 +45,7 @@ class Style:
         files: tuple[Path, ...] = (),
     ) -> None:
         self.spec = spec
-        self.file = data
+        self.stored = data
         """Bytes of the style file."""
         self.source = source
         self.weights = weights if weights is not None else {spec.names[0]: 1.0} if len(spec.names) == 1 else {}
@@ -59,7 +59,7 @@ class Style:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied to another process it goes without what is compiled, which is compiled there."""
-        return Style, (self.spec, self.file, self.source, self.weights, None, self.files)
+        return Style, (self.spec, self.stored, self.source, self.weights, None, self.files)
 
     @property
     def name(self) -> str:
@@ -79,9 +79,17 @@ class Style:
 
     @property
     def data(self) -> bytes:
-        """Bytes of the network that paints it: the file's, with weights that do not wait for the rows where it can."""
+        """Bytes of the network that paints it: the file's, with weights that do not wait for the rows where it can.
+
+        Raises a StyleError where that is written in a way that only some readers take.
+        """
         count = self.spec.owners.shape[1]
-        return settled_for(self.file, count, self.own) if count and self.own is not None else self.file
+        if not count or self.own is None:
+            return self.stored
+        try:
+            return settled_for(self.stored, count, self.own)
+        except ValueError as error:
+            raise StyleError(f"{self.source}: not a readable ONNX file ({error}); export it again") from error
 
     def runtime(self, device: str = "auto", precision: str = "auto") -> Runtime:
         """Compiled model; raises DeviceError where the device or precision is not to be had."""
@@ -110,7 +118,7 @@ class Style:
             near = difflib.get_close_matches(unknown[0], self.spec.names, n=3, cutoff=0)
             raise StyleError(f"{self.source}: has no style {unknown[0]!r}; did you mean {' or '.join(near)}?")
         shares = {name: weight / total for name, weight in weights.items() if weight}
-        return Style(self.spec, self.file, self.source, shares, self._runtimes, self.files)
+        return Style(self.spec, self.stored, self.source, shares, self._runtimes, self.files)
 
 
 def read_style(path: str | Path) -> Style:

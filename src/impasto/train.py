@@ -527,7 +527,7 @@ def begin_network(config: TrainConfig, entries: Sequence[StyleEntry]) -> Network
         raise StyleError(f"{config.base}: a {file.spec.architecture}, which is no base for a {config.architecture}")
     if config.architecture == "StyleNet":
         return extended(file, entries, unfreeze=config.unfreeze)
-    return load_trainable(file.file, config.base)
+    return load_trainable(file.stored, config.base)
 
 
 def paint(net: Network, image: Tensor, rows: Tensor) -> Tensor:
