@@ -196,7 +196,7 @@ def test_an_older_output_is_replaced(run: Run, photo: Pixels, style: list[str]) 
 
 
 def test_alpha_and_metadata_travel(run: Run, photo: Pixels, style: list[str]) -> None:
-    alpha = photo[:, :, 0] | 1
+    alpha = np.maximum(photo[:, :, 0], 1)
     Image.fromarray(np.dstack([photo, alpha])).save("photo.png", dpi=(300, 300))
     assert run("stylize", "photo.png", *style).code == 0
     painted = read_picture("photo-invert.png")

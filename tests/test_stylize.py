@@ -32,7 +32,7 @@ sides = st.integers(1, 70)
 def negative(invert: Path) -> Style:
     """The style that inverts, in float32 whatever is asked, so that every result is exact."""
     style = read_style(invert)  # not the one that others are given
-    style._runtimes["auto", "auto"] = style.runtime("cpu", "float32")
+    style._runtimes["auto", "auto", style.own] = style.runtime("cpu", "float32")
     return style
 
 
@@ -151,7 +151,7 @@ def test_colors_are_kept_as_asked(negative: Style, noise: Noise, colors: str) ->
 
 
 def test_a_picture_keeps_what_it_carries(negative: Style, noise: Noise) -> None:
-    alpha = noise(21, 34)[:, :, 0] | 1
+    alpha = np.maximum(noise(21, 34)[:, :, 0], 1)
     picture = Picture(noise(21, 34), alpha, b"Exif\0\0II*\0\x08\0\0\0\0\0", 300.0)
     painted = stylize(picture, negative)
     assert isinstance(painted, Picture)
@@ -303,7 +303,7 @@ def test_the_recommended_strength_is_used_unless_another_is_asked_for(tmp_path: 
 
 def red(colors: Path) -> Style:
     style = read_style(colors).choose({"red": 1.0})  # not the one that others are given
-    style._runtimes["auto", "auto"] = style.runtime("cpu", "float32")
+    style._runtimes["auto", "auto", style.own] = style.runtime("cpu", "float32")
     return style
 
 

@@ -51,9 +51,10 @@ def spread(colors: Floats, shares: Floats) -> Floats:
     """Colours of cells as `cells_of` gives them, where they are not opaque mixed with those of ever larger cells."""
     height, width = shares.shape[:2]
     if max(height, width) == 1:
-        return colors / np.maximum(shares, np.float32(1e-9))
+        least: Floats = np.maximum(shares, 1e-9)
+        return colors / least
     larger = halved(shares)
-    most = np.maximum(larger, 1)
+    most: Floats = np.maximum(larger, 1)
     found = spread(halved(colors) / most, larger / most)
     planes = [
         Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR) for plane in found.transpose(2, 0, 1)
