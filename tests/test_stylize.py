@@ -19,7 +19,7 @@ from impasto.colors import keep_colors
 from impasto.errors import DeviceError, StyleError
 from impasto.images import fit, resize
 from impasto.specs import StyleEntry
-from impasto.styles import Style, load_file, read_style
+from impasto.styles import Style, read_style
 
 verb = importlib.import_module("impasto.stylize")  # the module, not the function of its name
 
@@ -355,7 +355,7 @@ def test_strokes_finer_than_there_are_come_out_broader(colors: Path) -> None:
 
 
 def test_blends_of_styles_with_different_strokes_go_from_one_s_to_the_other_s(colors: Path) -> None:
-    palette = load_file(colors)
+    palette = read_style(colors)  # not the one that others are given
     one, other = palette.spec.entries
     palette.spec = replace(palette.spec, entries=(one, replace(other, strokes=(20, 40, 80))))
     blends = [palette.choose({one.name: 1 - share, other.name: share}) for share in (0, 1e-9, 0.5, 1 - 1e-9, 1)]
