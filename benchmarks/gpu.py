@@ -210,7 +210,7 @@ def large(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for name, (style, _) in styles(folder).items():
         photo = noise_photo(sized(LARGE, args.share))
         network = TorchRuntime(style.data, args.device)
-        style._runtimes["gpu", style.spec.precision] = network  # noqa: SLF001 - the CPU's too, to rehearse
+        style._runtimes["gpu", style.spec.precision, style.own] = network  # noqa: SLF001 - the CPU's too, to rehearse
         cost = GPU_SLACK * network.held(style.spec)
         told: dict[str, Any] = {"bytes_a_pixel_with_slack": round(cost)}
         painted = {}

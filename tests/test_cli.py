@@ -196,7 +196,7 @@ def test_an_older_output_is_replaced(run: Run, photo: Pixels, style: list[str]) 
 
 
 def test_alpha_and_metadata_travel(run: Run, photo: Pixels, style: list[str]) -> None:
-    alpha = photo[:, :, 0]
+    alpha = np.maximum(photo[:, :, 0], 1)
     Image.fromarray(np.dstack([photo, alpha])).save("photo.png", dpi=(300, 300))
     assert run("stylize", "photo.png", *style).code == 0
     painted = read_picture("photo-invert.png")
@@ -721,6 +721,14 @@ def test_help_is_in_plain_words(run: Run, command: tuple[str, ...]) -> None:
         (["doctor", "now", "please"], "there is no place for now please (see impasto doctor --help)"),
         (["stylize", "a.png", "--style", "candy", "--strength", "2"], "(see impasto stylize --help)"),
         (["-v"], "(see impasto --help)"),
+        (
+            ["stylize", "-dash.jpg", "--style", "candy"],
+            "-dash.jpg begins with a dash, as options do; write ./-dash.jpg",
+        ),
+        (["upscale", "--two.MP4"], "write ./--two.MP4 (see impasto upscale --help)"),
+        (["stylize", "a.jpg", "--style", "-mine.onnx"], "write ./-mine.onnx"),
+        (["stylize", "a.jpg", "--style", "candy", "-o", "-x.png"], "write ./-x.png"),
+        (["stylize", "a.jpg", "--style", "candy", "-o", "--json"], "-o needs a value"),
     ],
 )
 def test_a_mistake_is_one_plain_line(run: Run, args: list[str], told: str) -> None:
@@ -794,6 +802,17 @@ def test_styles_of_a_file_are_listed(run: Run, colors: Path) -> None:
     ]
 
 
+def test_a_built_in_style_by_its_name(run: Run) -> None:
+    listed = {line.split()[0]: line for line in run("styles").out.splitlines()}
+    assert run("styles", "candy").out == listed["candy"] + "\n"
+    assert [entry["name"] for entry in json.loads(run("styles", "udnie", "--json").out)] == ["udnie"]
+    assert run("styles", "palette").out.split()[0] == "candy"
+    run("styles", "cand").fails(1, "unknown style 'cand'; did you mean candy?")
+    run("styles", "none.onnx").fails(1, "none.onnx: cannot read the style file: there is no such file; check the path")
+    assert run("styles", "candy", "--sheet", "s.png", "--side", 40).code == 0
+    assert read_image("s.png").shape[1] == 8 + 2 * (40 + 8)  # the photo and candy
+
+
 def test_a_sheet_of_every_style(run: Run, colors: Path, photo: Pixels) -> None:
     assert run("styles", colors, "--sheet", "sheet.png", "--photo", "photo.png") == Done(0, "sheet.png\n", "")
     drawn = read_image("sheet.png")
@@ -853,16 +872,26 @@ def test_stroke_of_a_network_of_one_style_is_refused(run: Run, photo: Pixels, st
     assert photo.size
 
 
+def test_what_is_no_palette_is_told_before_the_merge(run: Run, palette: Path, invert: Path) -> None:
+    merge = ("palette", "merge", palette)
+    run(*merge, "two.onnx", "-o", "both.onnx").fails(1, "two.onnx: ", "there is no such file; check the path")
+    run(*merge, invert, "-o", "both.onnx").fails(1, "no palette that impasto train made (", "impasto train --base")
+    Image.new("RGB", (40, 40)).save("red.png")
+    assert run("style", "red.png", "-o", "red.onnx").code == 0
+    run(*merge, "red.onnx", "-o", "both.onnx").fails(1, "red.onnx: no palette that impasto train made (")
+    assert names() == ["red.onnx", "red.png"]
+
+
 def test_palettes_are_merged(run: Run, palette: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("impasto.palette")
-    monkeypatch.setattr(module, "share_base", lambda *_: False)
+    monkeypatch.setattr(module, "is_kin", lambda *_: False)
     run("palette", "merge", palette, palette, "-o", "both.onnx").fails(1, "does not share its base")
     run("palette", "merge", palette, "-o", "both.onnx").fails(2, "two palettes or more")
     run("palette", "merge", palette, palette, "-o", "both.png").fails(2, "ends in .onnx")
     run("palette", "merge", palette, palette, "-o", palette).fails(2, "one of the files that are read")
     assert not Path("both.onnx").exists()
     spec = styles.read_style(palette).spec
-    monkeypatch.setattr(module, "merge", lambda *_: spec)
+    monkeypatch.setattr(module, "merge", lambda *_, **__: spec)
     assert run("palette", "merge", palette, palette, "-o", "both.onnx").out == "both.onnx holds one, two\n"
 
 

@@ -128,7 +128,15 @@ def test_it_stops_after_errors(run: Run) -> None:
         (["photos"], 2, "need --output, a folder"),
         (["photos", "-o", "-"], 2, "need --output, a folder"),
         (["photos/*.png"], 2, "need --output, a folder"),
-        (["photos/a.png", "--workers", "2"], 2, "need --output, a folder"),
+        (
+            ["photos/a.png", "--workers", "2"],
+            2,
+            "--workers is for many photos; leave it out, or let --output be a folder",
+        ),
+        (["photos/a.png", "--workers", "2", "-o", "x.png"], 2, "--workers is for many photos; leave it out"),
+        (["photos/a.png", "--retry-failed", "-o", "-"], 2, "--retry-failed is for many photos; leave it out"),
+        (["photos/a.png", "--exclude", "b*", "-o", "out"], 2, "--exclude is for folders, patterns and addresses, and"),
+        (["photos", "--exclude", "b*"], 2, "folders, patterns and addresses need --output"),
         (["photos", "-o", "photos"], 2, "the folder that is read"),
         (["photos", "-o", "out.jpg"], 2, "it is a folder"),
         (["photos", "-o", "photos/a.png"], 2, "it is a folder"),
@@ -252,3 +260,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_workers_of_one_photo_are_told_to_change_nothing(run: Run) -> None:
+    code, _, err = run("photos/a.png", "--workers", "4", "-o", "out")
+    assert (code, outputs()) == (0, ["a-invert.png"])
+    assert err == "impasto: --workers is 4, of photos that are painted beside each other, and photos/a.png is one\n"
+    for args in (["photos/a.png", "--workers", "1"], ["photos/a.png", "photos/b.png", "--workers", "4"], ["photos"]):
+        assert run(*args, "-o", "out")[2] == ""

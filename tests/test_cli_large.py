@@ -1,6 +1,8 @@
 """``impasto stylize`` on pictures of any size: --memory, --tile, --plan, 16 bits, and what is made again."""
 
+import importlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import impasto
 from impasto import Picture, cli, large
 from impasto.config import OptimizeConfig
 from impasto.images import read_picture, write_image
@@ -55,14 +58,52 @@ def test_a_plan_says_and_does_nothing(
     write_image("photo.png", noise(300, 420))
     assert call("stylize", "photo.png", "--style", f"{palette}:one", "--tile", "1", "--plan") == 0
     out = capsys.readouterr().out
-    assert out.startswith("photo.png  420 x 300  ")
+    assert out.startswith("photo.png  420 x 300  one  ")
     assert " tiles of 1; some 0." in out
     assert out.endswith("seconds (by a short trial)\n")
     assert call("stylize", "photo.png", "--style", f"{palette}:one", "--plan", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["width"], told["height"], told["tiles"]) == (420, 300, 1)
+    assert (told["width"], told["height"], told["style"], told["tiles"]) == (420, 300, "one", 1)
     assert told["seconds"] >= 0
     assert sorted(path.name for path in Path().iterdir()) == ["photo.png"]
+
+
+def test_a_plan_names_the_style_of_each_line(
+    palette: Path, noise: Noise, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name in ("photo.png", "mask.png"):
+        write_image(name, noise(30, 42))
+    both = f"{palette}:one@{tmp_path / 'mask.png'},{palette}:two@{tmp_path / 'mask.png'}"
+    assert call("stylize", "photo.png", "--style", both, "--plan") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[2] for line in lines] == ["one", "two"]
+
+
+@pytest.mark.usefixtures("upscalers_zoo")
+def test_a_plan_tells_the_enlarging(palette: Path, noise: Noise, capsys: pytest.CaptureFixture[str]) -> None:
+    write_image("photo.png", noise(300, 420))
+    how = ("stylize", "photo.png", "--style", f"{palette}:one", "--upscale", "4", "--max-side", "210", "--plan")
+    assert call(*how) == 0
+    painted, enlarged = capsys.readouterr().out.splitlines()
+    assert painted.startswith("photo.png  210 x 150  one  ")
+    assert re.fullmatch(r"photo\.png  840 x 600  x4; some \d+(\.\d)? seconds \(by a short trial\)", enlarged)
+    assert call(*how, "--json") == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[1])
+    assert told.pop("seconds") >= 0
+    assert told == {"input": "photo.png", "width": 840, "height": 600, "scale": "x4"}
+    assert sorted(path.name for path in Path().iterdir()) == ["photo.png"]
+
+
+@pytest.mark.usefixtures("upscalers_zoo")
+@pytest.mark.parametrize("plan", [["--plan"], []])
+def test_what_would_become_too_large_is_told_before_it_is_painted(
+    palette: Path, noise: Noise, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, plan: list[str]
+) -> None:
+    monkeypatch.setattr(importlib.import_module("impasto.upscale"), "MOST_PIXELS", 100 * 100)
+    monkeypatch.setattr(impasto, "stylize", None)
+    write_image("photo.png", noise(30, 42))
+    assert call("stylize", "photo.png", "--style", f"{palette}:one", "--upscale", "4", *plan) == 2
+    assert "image would become 168 x 120" in capsys.readouterr().err
 
 
 def test_tiles_are_in_the_recipe(palette: Path, noise: Noise) -> None:

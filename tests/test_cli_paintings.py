@@ -109,6 +109,8 @@ def test_recipes_that_are_none(run: Run, monkeypatch: pytest.MonkeyPatch, region
         (1, "cannot be blended; a mask for each works", ["--style", "red.png,candy"]),
         (2, "each of several styles with masks needs one", ["--style", "red.png@left.png,blue.png"]),
         (2, "each of several styles with masks needs one", ["--style", "red.png@left.png@right.png"]),
+        (2, "style has 'red.png@'; each of several styles", ["--style", "red.png@,blue.png@right.png"]),
+        (2, "style has '@left.png'; each of several styles", ["--style", "@left.png,blue.png@right.png"]),
         (2, "an engine is for paintings", ["--style", "candy", "--engine", "wct"]),
         (1, "engine hourglass is not in this installation", ["--style", "red.png", "--engine", "hourglass"]),
         (1, "missing.png", ["--style", "red.png@missing.png"]),

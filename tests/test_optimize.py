@@ -203,6 +203,23 @@ def test_colours_alpha_and_size_are_as_everywhere(painter: Painter, world: Path)
     assert np.abs(result.pixels - small).mean() > 2
 
 
+def test_what_is_hidden_under_alpha_changes_nothing(painter: Painter, world: Path) -> None:
+    made = []
+    for color in ("red", "blue"):
+        photo = Image.open(world / "photo.png").convert("RGBA")
+        photo.paste(Image.new("RGBA", (photo.width // 2, photo.height // 2), color))
+        alpha = Image.new("L", photo.size, 255)
+        alpha.paste(0, (0, 0, photo.width // 2, photo.height // 2))
+        photo.putalpha(alpha)
+        photo.save(painter.folder / f"{color}.png")
+        config = painter.config(f"{color}-painted")
+        list(optimize(module.replace(config, photo=painter.folder / f"{color}.png")))
+        made.append(read_picture(config.output))
+    assert made[0].alpha is not None
+    shown = made[0].alpha > 0
+    np.testing.assert_array_equal(made[0].pixels[shown], made[1].pixels[shown])
+
+
 # ------------------------------------------------------------------------------------------------- interruptions
 
 
@@ -452,6 +469,8 @@ def test_the_plan_is_told_before_anything_is_done(painter: Painter, monkeypatch:
         ({"loss_network": ("nets/vgg19",)}, ValueError, "the name of a setting's value"),
         ({"paintings": ("{world}/none.png",)}, ImageError, "no such file"),
         ({"paintings": ("{world}/first.png:0",)}, ValueError, "paintings has"),
+        ({"paintings": ("candy:0.5",)}, ValueError, "'candy', which is a built-in style, .* stylize --style candy"),
+        ({"paintings": ("{world}/first.png", "a.onnx:one")}, ValueError, "'a.onnx:one', a style file, not a painting"),
         ({"paintings": ("{world}/first.png@a@b@c",)}, ValueError, "paintings has"),
         ({"paintings": ("{world}/first.png@{world}/none.png",)}, ImageError, "no such file"),
         ({"paintings": ("{folder}/small.png",)}, ImageError, "40 pixels long, less than the smallest size"),

@@ -313,3 +313,21 @@ def test_what_cannot_be_frozen() -> None:
     with pytest.raises(StyleError, match="cannot write the style file"):
         write_style([Path("red.png")], Path("no folder/mine.onnx"))
     assert not Path("mine.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("paintings", "output", "told"),
+    [
+        ("red.png", "mine.onnx", "paintings is 'red.png'; it must be a list"),
+        ("mine.onnx", ["red.png"], "paintings is 'mine.onnx'; it must be a list"),
+        (Path("red.png"), "mine.onnx", "it must be a list"),
+        (["red.png", 3], "mine.onnx", "it must be a list of pictures' paths"),
+        (["red.png"], "blue.png", "output is 'blue.png'; it must be the path of the style file"),
+        (["red.png"], ["mine.onnx"], "it must be the path of the style file to write, and end in .onnx"),
+    ],
+)
+def test_arguments_in_another_order_or_of_another_kind(paintings: Any, output: Any, told: str) -> None:
+    before = {path.name: path.read_bytes() for path in Path().glob("*.*")}
+    with pytest.raises(ValueError, match=told):
+        write_style(paintings, output)
+    assert {path.name: path.read_bytes() for path in Path().glob("*.*")} == before

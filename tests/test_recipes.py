@@ -255,6 +255,23 @@ def test_quality_is_told_where_it_cannot_be_had(colors: Path, capsys: pytest.Cap
     assert "quality is 0" in fails(capsys, 2, "redo", "one.png", "-o", "two.jpg", "--quality", 0)
 
 
+def test_quality_is_that_of_the_new_file(colors: Path) -> None:
+    picture(Path("photo.png"), 200, 300, 1)
+    run("stylize", "photo.png", "--style", f"{colors}:red", "--strength", "0.2", "-o", "one.jpg")
+    for quality in (10, 95):
+        run("redo", "one.jpg", "-o", f"{quality}.jpg", "--quality", quality, "--files", colors.parent)
+    assert Path("10.jpg").stat().st_size < Path("95.jpg").stat().st_size / 2
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "moving.gif"])
+@pytest.mark.parametrize("output", ["again.mp4", "again.gif", "again.png"])
+def test_a_video_is_not_made_again(name: str, output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
+    told = fails(capsys, 2, "redo", name, "-o", output)
+    assert f"{name} is a video, and videos hold no recipe; paint it again by the command that made it" in told
+
+
 def test_two_files_of_one_name_are_told_apart_before_the_work() -> None:
     Path("other").mkdir()
     picture(Path("other/photo.png"), 20, 20, 5)

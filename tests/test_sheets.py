@@ -1,13 +1,16 @@
 """Contact sheets: what is where."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
+from PIL import ImageFont
 
 from impasto.images import resize
-from impasto.sheets import GAP, LABEL, matrix, sheet
+from impasto.sheets import GAP, LABEL, LARGE, SMALL, cut, draw, fitting, matrix, sheet
 from impasto.styles import load_style
 
 Pixels = npt.NDArray[np.uint8]
@@ -47,3 +50,25 @@ def test_matrix_has_strength_to_the_right_and_stroke_downwards(colors: Path, noi
         assert abs(cell(drawn, photo, row, 1).astype(int) - color).max() <= 1
         half = photo / 2 + np.array(color) / 2
         assert abs(cell(drawn, photo, row, 0) - half).max() <= 2
+
+
+@pytest.mark.parametrize("width", [16, 60, 100, 320])
+def test_labels_stay_in_their_columns(width: int) -> None:
+    cells = [[np.full((12, width, 3), 90, np.uint8)] * 3]
+    drawn = draw([["composition_vii", "woman\nwith_hat" + 10_000_000 * "t", "l"]], cells)
+    below = drawn[GAP + 12 :]
+    for column in range(3):
+        left = GAP + column * (width + GAP)
+        assert below[:, left : left + width].min() < 150
+        assert (below[:, left + width : left + width + GAP] == 255).all()
+
+
+def test_letters_are_as_large_as_fits_and_labels_are_cut_last() -> None:
+    usual, least = ImageFont.load_default(LARGE), ImageFont.load_default(SMALL)
+    assert fitting(["candy", "woman_with_hat"], 320).getlength("woman") == usual.getlength("woman")
+    assert fitting(["candy", "woman_with_hat"], 16).getlength("woman") == least.getlength("woman")
+    between = fitting(["candy", "woman_with_hat"], 96)
+    assert least.getlength("woman") < between.getlength("woman") < usual.getlength("woman")
+    assert cut("woman_with_hat", between, 96) == "woman_with_hat"
+    assert re.fullmatch(r"woma.*[^.]\.\.\.", cut("woman_with_hat", least, 40))
+    assert cut("woman_with_hat", least, 3) == ""

@@ -250,9 +250,10 @@ def test_a_damaged_file_is_a_style_or_a_style_error(invert_bytes: bytes, positio
 
 
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
-    fails(tmp_path / "nothing.onnx", "cannot read the style file")
-    fails(tmp_path, "cannot read the style file")
-    fails(tmp_path / "a" / "b.onnx", "cannot read the style file")
+    (tmp_path / "file").touch()
+    for path in ("nothing.onnx", "a/b.onnx", "file/b.onnx"):
+        fails(tmp_path / path, "cannot read the style file: there is no such file; check the path")
+    fails(tmp_path, "cannot read the style file: Is a directory")
 
 
 def test_a_huge_file_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

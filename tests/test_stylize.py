@@ -19,7 +19,7 @@ from impasto.colors import keep_colors
 from impasto.errors import DeviceError, StyleError
 from impasto.images import fit, resize
 from impasto.specs import StyleEntry
-from impasto.styles import Style, load_file, read_style
+from impasto.styles import Style, read_style
 
 verb = importlib.import_module("impasto.stylize")  # the module, not the function of its name
 
@@ -32,7 +32,7 @@ sides = st.integers(1, 70)
 def negative(invert: Path) -> Style:
     """The style that inverts, in float32 whatever is asked, so that every result is exact."""
     style = read_style(invert)  # not the one that others are given
-    style._runtimes["auto", "auto"] = style.runtime("cpu", "float32")
+    style._runtimes["auto", "auto", style.own] = style.runtime("cpu", "float32")
     return style
 
 
@@ -151,7 +151,7 @@ def test_colors_are_kept_as_asked(negative: Style, noise: Noise, colors: str) ->
 
 
 def test_a_picture_keeps_what_it_carries(negative: Style, noise: Noise) -> None:
-    alpha = noise(21, 34)[:, :, 0]
+    alpha = np.maximum(noise(21, 34)[:, :, 0], 1)
     picture = Picture(noise(21, 34), alpha, b"Exif\0\0II*\0\x08\0\0\0\0\0", 300.0)
     painted = stylize(picture, negative)
     assert isinstance(painted, Picture)
@@ -303,7 +303,7 @@ def test_the_recommended_strength_is_used_unless_another_is_asked_for(tmp_path: 
 
 def red(colors: Path) -> Style:
     style = read_style(colors).choose({"red": 1.0})  # not the one that others are given
-    style._runtimes["auto", "auto"] = style.runtime("cpu", "float32")
+    style._runtimes["auto", "auto", style.own] = style.runtime("cpu", "float32")
     return style
 
 
@@ -355,7 +355,7 @@ def test_strokes_finer_than_there_are_come_out_broader(colors: Path) -> None:
 
 
 def test_blends_of_styles_with_different_strokes_go_from_one_s_to_the_other_s(colors: Path) -> None:
-    palette = load_file(colors)
+    palette = read_style(colors)  # not the one that others are given
     one, other = palette.spec.entries
     palette.spec = replace(palette.spec, entries=(one, replace(other, strokes=(20, 40, 80))))
     blends = [palette.choose({one.name: 1 - share, other.name: share}) for share in (0, 1e-9, 0.5, 1 - 1e-9, 1)]

@@ -168,6 +168,19 @@ def test_what_is_no_picture_is_refused(image: Any, mine: Path) -> None:
         upscale(image, upscaler=mine)
 
 
+@pytest.mark.usefixtures("upscalers_zoo")
+def test_seconds_are_foretold_of_all_pixels_of_each_step(noise: Noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "timed", lambda *_: 1.0)
+    chain = upscalers_for(8)
+    seen, size = 0.0, (30, 40)
+    for one in chain:
+        seen += size[0] * size[1]
+        size = (size[0] * one.scale, size[1] * one.scale)
+    assert module.foretold(noise(60, 80), (30, 40), chain) == seen
+    monkeypatch.setattr(module, "SIDE", 32)  # of which margins are looked at twice
+    assert module.foretold(noise(60, 80), (30, 40), chain) > seen
+
+
 def test_an_upscaler_has_its_own_scale(noise: Noise, mine: Path) -> None:
     assert upscale(noise(4, 4), 2, upscaler=mine).shape == (8, 8, 3)
     with pytest.raises(ValueError, match=r"mine\.onnx enlarges 2 times"):
@@ -223,7 +236,7 @@ def test_a_file_is_loaded_once_until_it_changes(mine: Path) -> None:
 
 def test_a_built_in_one_goes_by_name(upscalers_zoo: Path) -> None:
     assert load_upscaler("x4").source == str(upscalers_zoo / "x4.onnx")
-    with pytest.raises(StyleError, match=r"x3: cannot read the upscaler file \(No such file"):
+    with pytest.raises(StyleError, match=r"x3: cannot read the upscaler file: there is no such file"):
         load_upscaler("x3")
 
 

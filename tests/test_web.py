@@ -421,6 +421,53 @@ def test_many_fields_and_files(client: httpx.Client, photo: bytes) -> None:
     refused(client.post("/v1/stylize", files={"photos": photo}, data={"style": "candy"}), 422, "", "photo")
 
 
+def test_a_text_for_a_file_and_a_file_for_a_text(client: httpx.Client, photo: bytes) -> None:
+    with_photo = {"photo": ("x", photo)}
+    for name in ("mask", "painting"):
+        answer = client.post("/v1/stylize", files=with_photo, data={"style": "candy", name: "abc"})
+        refused(answer, 422, "wrong_value", f"{name} came as a text; send it as a file, as curl -F {name}=@FILE does")
+    refused(client.post("/v1/stylize?photo=x.jpg", files={"mask": photo}), 422, "wrong_value", "photo came as a text")
+    answer = client.post("/v1/stylize", files={**with_photo, "style": ("y", b"candy")})
+    refused(answer, 422, "wrong_value", "style came as a file; send it as a text, as curl -F style=VALUE does")
+    answer = client.post("/v1/jobs", files=with_photo, data={"kind": "optimisation", "painting": "monet.jpg"})
+    refused(answer, 422, "wrong_value", "painting came as a text; send it as a file")
+    answer = client.post("/v1/jobs", files={"name": ("x", b"a")}, data={"kind": "training"})
+    refused(answer, 422, "wrong_value", "name came as a file; send it as a text")
+
+
+def test_a_broken_form_is_told_and_leaves_no_line_in_the_log() -> None:
+    with serving() as server:
+        with server.client() as client:
+            for boundary, told in (("; boundary=x", "Invalid multipart data"), ("", "Missing boundary")):
+                answer = client.post(
+                    "/v1/stylize", content=b"no form", headers={"Content-Type": f"multipart/form-data{boundary}"}
+                )
+                refused(answer, 400, "bad_request", f"the form cannot be read ({told}", "send it as curl -F does")
+        assert server.stop() == 0
+        assert server.said == "Ctrl-C ends it\n"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/static/none.js", "/docs"])
+def test_an_address_that_is_none(client: httpx.Client, path: str) -> None:
+    refused(client.get(path), 404, "not_found", "there is nothing at this address; /openapi.json tells what there is")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/stylize", "POST"),
+        ("PUT", "/", "GET"),
+        ("PATCH", "/v1/jobs", "GET, POST"),
+        ("PUT", "/v1/jobs/abc", "DELETE, GET"),
+        ("POST", "/static/page.js", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_an_address_does_not_take(client: httpx.Client, method: str, path: str, allowed: str) -> None:
+    answer = client.request(method, path)
+    refused(answer, 405, "wrong_method", f"this address takes {allowed}, not {method}")
+    assert answer.headers["allow"] == allowed
+
+
 # ---------------------------------------------------------------------------------------------- who may, and from where
 
 

@@ -423,11 +423,16 @@ def fit(image: ImageT, max_side: int) -> ImageT:
     """Shrink so that the longer side is at most ``max_side`` pixels; a smaller image is returned as it is."""
     if max_side < 1:
         raise ValueError(f"max_side must be at least 1, got {max_side}")
-    height, width = (image.pixels if isinstance(image, Picture) else image).shape[:2]
-    scale = max_side / max(height, width)
-    if scale >= 1:
-        return image
-    return resize(image, (max(1, round(height * scale)), max(1, round(width * scale))))
+    size = (image.pixels if isinstance(image, Picture) else image).shape[:2]
+    fitted = fitted_size(size, max_side)
+    return image if fitted == size else resize(image, fitted)
+
+
+def fitted_size(size: tuple[int, ...], max_side: int | None) -> tuple[int, int]:
+    """What `fit` makes of a size (height, width); None changes nothing."""
+    height, width = size
+    scale = 1 if max_side is None else min(1, max_side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def read_mask(path: str | Path) -> Pixels:

@@ -22,10 +22,12 @@ from impasto.downloads import Progress
 from impasto.easel import Easel
 from impasto.errors import ImageError, OptimizationError
 from impasto.files import atomic_write
+from impasto.hidden import seen
 from impasto.images import Picture, check_writable, read_picture, resize, write_image
 from impasto.networks.weights import NAMES, locate
 from impasto.plan import Plan, make_plan
 from impasto.recipes import hash_of, make_recipe, with_recipe
+from impasto.styles import builtin_styles, is_file
 from impasto.texts import PaintingText
 
 SAVE_SECONDS, SAVE_SHARE = 30.0, 0.1
@@ -122,7 +124,9 @@ def files_of(config: OptimizeConfig) -> list[Path]:
 
 
 def check_files(config: OptimizeConfig) -> None:
-    """Raise a ValueError for a file that would be written over, or whose bare name means something else."""
+    """Raise a ValueError for a file that would be written over, or whose bare name means something else, or a style."""
+    for text in config.paintings:
+        check_painting(PaintingText.parse(text).source)
     previews = re.compile(rf"{re.escape(config.output.stem)}-\d{{6,}}\.png")
     for path in files_of(config):
         if path.name in (*STARTS, *NAMES):
@@ -131,6 +135,15 @@ def check_files(config: OptimizeConfig) -> None:
         preview = config.save_every and beside and previews.fullmatch(path.name)
         if preview or path.resolve() == config.output.resolve():
             raise ValueError(f"{path} is read and would be written over; choose another --output")
+
+
+def check_painting(source: str) -> None:
+    """Raise a ValueError for a style that is no painting: a built-in one, or a style file."""
+    if not is_file(source) and source in builtin_styles():
+        told = f"is a built-in style, not a painting; paint in it by impasto stylize --style {source}"
+        raise ValueError(f"paintings has {source!r}, which {told}")
+    if source.lower().partition(":")[0].endswith(".onnx"):
+        raise ValueError(f"paintings has {source!r}, a style file, not a painting; paint in it by impasto stylize")
 
 
 def recipe_of(config: OptimizeConfig, plan: Plan) -> dict[str, Any]:
@@ -182,7 +195,8 @@ class Run(Easel):
 
     def __init__(self, config: OptimizeConfig, progress: Progress | None = None) -> None:
         check_files(config)
-        super().__init__(config, read_picture(config.photo), progress)
+        photo = read_picture(config.photo)
+        super().__init__(config, replace(photo, pixels=seen(photo.pixels, photo.alpha)), progress)
         check_writable(config.output, self.sizes[-1])
         self.left, planned = self.read_state()
         """State of the run that this one continues, if any."""

@@ -88,11 +88,13 @@ def write_style(paintings: Sequence[str | Path], output: str | Path, engine: str
     """Write a style file that needs the paintings no more, whole or not at all; of several, a palette.
 
     Raises:
-        ValueError: There are no paintings, or a painting comes twice, or there is no such engine.
+        ValueError: There are no paintings, or a painting comes twice, or there is no such engine, or the output does
+            not end in .onnx.
         StyleError: A file is no picture, the engine is not in this installation, or the file cannot be written.
         ImageError: A painting cannot be read.
 
     """
+    check_paths(paintings, output)
     files = [Path(painting) for painting in paintings]
     if not files or len({file.resolve() for file in files}) < len(files):
         raise ValueError(f"paintings are {', '.join(map(str, files)) or 'none'}; give some, and each only once")
@@ -103,6 +105,14 @@ def write_style(paintings: Sequence[str | Path], output: str | Path, engine: str
     except OSError as error:
         raise StyleError(f"{output}: cannot write the style file ({error.strerror})") from error
     return style.spec
+
+
+def check_paths(paintings: Sequence[str | Path], output: str | Path) -> None:
+    """Raise a ValueError for what are no pictures and a style file to write, in this order."""
+    if not isinstance(paintings, (list, tuple)) or not all(isinstance(one, (str, Path)) for one in paintings):
+        raise ValueError(f"paintings is {paintings!r}; it must be a list of pictures' paths, as ['painting.jpg']")
+    if not isinstance(output, (str, Path)) or Path(output).suffix.lower() != ".onnx":
+        raise ValueError(f"output is {output!r}; it must be the path of the style file to write, and end in .onnx")
 
 
 @lru_cache(maxsize=8)

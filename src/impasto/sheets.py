@@ -9,12 +9,17 @@ from impasto.images import Pixels
 from impasto.styles import Style
 from impasto.stylize import stylize
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 SMALLEST = 16
 """Side of a picture in pixels."""
 GAP = 8
 """Pixels around pictures."""
 LABEL = 22
 """Height of a line of text in pixels."""
+LARGE, SMALL = 14, 8
+"""Sizes of letters in pixels: what is usual, and below which a label is cut rather than written smaller."""
+LONGEST = 200
+"""Letters of a label that are looked at."""
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 STROKES = (0.5, 1.0, 2.0)
 """Sizes of strokes relative to the picture, in a matrix."""
@@ -36,14 +41,30 @@ def matrix(
 
 
 def draw(labels: Sequence[Sequence[str]], pictures: Sequence[Sequence[Pixels]]) -> Pixels:
-    """Pictures of one size in rows, each above its label, on white."""
+    """Pictures of one size in rows, each above its label, on white; labels are no wider than their pictures."""
     height, width = pictures[0][0].shape[:2]
     across, down = width + GAP, height + GAP + LABEL
     canvas = Image.new("RGB", (GAP + across * max(map(len, pictures)), GAP + down * len(pictures)), "white")
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(LABEL * 0.65)
-    for i, (texts, row) in enumerate(zip(labels, pictures, strict=True)):
+    lines = [[" ".join(text.splitlines())[:LONGEST] for text in texts] for texts in labels]  # a stranger's may be any
+    pen, font = ImageDraw.Draw(canvas), fitting([line for texts in lines for line in texts], width)
+    for i, (texts, row) in enumerate(zip(lines, pictures, strict=True)):
         for j, (text, picture) in enumerate(zip(texts, row, strict=True)):
             left, top = GAP + j * across, GAP + i * down
             canvas.paste(Image.fromarray(picture), (left, top))
-            pen.text((left, top + height + 3), text, fill="black", font=font)
+            pen.text((left, top + height + 3), cut(text, font, width), fill="black", font=font)
     return np.asarray(canvas)
+
+
+def fitting(texts: Sequence[str], width: int) -> Font:
+    """The largest letters in which all texts are so narrow, or else the smallest."""
+    fonts = (ImageFont.load_default(size) for size in range(LARGE, SMALL, -1))
+    fits = (font for font in fonts if all(font.getlength(text) <= width for text in texts))
+    return next(fits, ImageFont.load_default(SMALL))
+
+
+def cut(text: str, font: Font, width: int) -> str:
+    """As much of a text as is so narrow, with what says that there is more."""
+    if font.getlength(text) <= width:
+        return text
+    shorter = (f"{text[:count].rstrip()}..." for count in range(len(text) - 1, 0, -1))
+    return next((told for told in shorter if font.getlength(told) <= width), "")

@@ -145,8 +145,10 @@ def read_bytes(path: Path, what: str) -> bytes:
         with path.open("rb") as stream:
             large = path.stat().st_size > MAX_BYTES
             data = b"" if large else stream.read(MAX_BYTES + 1)  # a device states no size
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StyleError(f"{path}: cannot read the {what} file: there is no such file; check the path") from error
     except OSError as error:
-        raise StyleError(f"{path}: cannot read the {what} file ({error.strerror})") from error
+        raise StyleError(f"{path}: cannot read the {what} file: {error.strerror}") from error
     if large or len(data) > MAX_BYTES:
         raise StyleError(f"{path}: larger than any {what} ({MAX_BYTES >> 20} MiB); is it a {what} file?")
     return data

@@ -15,9 +15,11 @@ from PIL import Image
 from impasto.choices import COLORS, PRECISIONS
 from impasto.colors import blend, keep_colors
 from impasto.errors import StyleError
+from impasto.hidden import seen
 from impasto.images import ImageT, Picture, fit, resize
 from impasto.large import ALWAYS_WHOLE, Limit, Plan, Tiler, foretold, make_plan, painted_by
 from impasto.mapped import memory_bytes
+from impasto.memory import resident_memory
 from impasto.runtimes import GpuMemoryError, OpenVINORuntime, TorchRuntime
 from impasto.styles import Style, chosen, load_style, paintings_in
 from impasto.views import strips
@@ -66,7 +68,8 @@ def stylize(
     image. `max_side`: a larger image is first reduced to it, and stays so. `engine`: of paintings, see `load_style`.
     `memory`: gigabytes that this process may take at most, a quarter of what is free beside what it has unless given; a
     larger image is painted by tiles that agree. `tile`: side of the tiles in pixels, as large as fits the memory unless
-    given; an image no larger is painted whole.
+    given; an image no larger is painted whole. What is stored under wholly transparent pixels of a `Picture` changes
+    nothing of what shows.
 
     Raises:
         ValueError: An argument is out of range, or the image or mask is not such an array.
@@ -78,21 +81,22 @@ def stylize(
     limit = limit_of(memory, tile)
     if max_side is not None:
         image = fit(image, max_side)
+    photo = image.pixels if isinstance(image, Picture) else image
+    if isinstance(image, Picture) and strength != 0:
+        photo = seen(photo, image.alpha)
     regions = regions_of(style, engine)
     if regions[0][1] is not None:
-        return stylize_regions(image, regions, strength, stroke, colors, mask, device, precision, limit)
-    style = regions[0][0]
-    strength = style.strength if strength is None else strength
-    check_stroke(stroke, style)
-    runtime = style.runtime(device, precision)
-    if isinstance(image, Picture):
-        pixels = paint(image.pixels, style, runtime, strength, stroke, colors, mask, limit)
-        return dataclasses.replace(image, pixels=pixels)
-    return paint(image, style, runtime, strength, stroke, colors, mask, limit)
+        painted = paint_regions(photo, regions, strength, stroke, colors, mask, device, precision, limit)
+    else:
+        style = regions[0][0]
+        strength = style.strength if strength is None else strength
+        check_stroke(stroke, style)
+        painted = paint(photo, style, style.runtime(device, precision), strength, stroke, colors, mask, limit)
+    return dataclasses.replace(image, pixels=painted) if isinstance(image, Picture) else painted
 
 
-def stylize_regions(
-    image: ImageT,
+def paint_regions(
+    photo: Pixels,
     regions: Sequence[tuple[Style, Pixels | None]],
     strength: float | None,
     stroke: float | None,
@@ -101,17 +105,14 @@ def stylize_regions(
     device: str,
     precision: str,
     limit: Limit,
-) -> ImageT:
-    """Paint `image` in several styles, each where its mask is, and all of it only where `mask` is."""
-    photo = image.pixels if isinstance(image, Picture) else image
+) -> Pixels:
+    """Painted version of uint8 (H, W, 3) in several styles, each where its mask is, and all only where `mask` is."""
     how: dict[str, Any] = {"strength": strength, "stroke": stroke, "colors": colors, "device": device}
     how |= {"precision": precision, "tile": limit.tile, "memory": limit.memory and limit.memory / 1e9}
     painted = (stylize(photo, style, **how) for style, _ in regions)
     masks = [resize_mask(own, photo.shape[:2]) for _, own in regions if own is not None]
     pixels = compose(photo, painted, masks)
-    if mask is not None:
-        pixels = blend(pixels, photo, resize_mask(mask, photo.shape[:2]))
-    return dataclasses.replace(image, pixels=pixels) if isinstance(image, Picture) else pixels
+    return pixels if mask is None else blend(pixels, photo, resize_mask(mask, photo.shape[:2]))
 
 
 def regions_of(
@@ -255,6 +256,9 @@ def plans_of(
     if max_side is not None and max(size) > max_side:
         photo = fit(photo, max_side)
         size = photo.shape[:2]
+    if isinstance(image, Picture) and image.alpha is not None and not image.alpha.all():  # `seen` makes a copy
+        taken = resident_memory() if limit.taken is None else limit.taken
+        limit = dataclasses.replace(limit, taken=taken + photo.nbytes)
     made = []
     for style in styles:
         runtime = style.runtime(device, precision)

@@ -11,7 +11,9 @@ from PIL import Image, ImageFilter
 from impasto.choices import LARGE_COLORS
 from impasto.colors import blend, keep_colors
 from impasto.errors import StyleError
+from impasto.hidden import seen
 from impasto.images import ImageT, Picture, from_network, resize, to_network
+from impasto.large import timed
 from impasto.stylize import check_image
 from impasto.tiles import tiles
 from impasto.upscaler_config import SCALES
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 SIDE = 512
 """Pixels of a tile of the small picture, down and across, margins included; memory is that of one, under a gigabyte."""
+PROBE = 256
+"""Side in pixels of the part that is enlarged to foretell the seconds."""
 MOST_PIXELS = 1 << 29
 """Of a result, which takes 1.6 GB, and of 16 bits twice that."""
 
@@ -52,8 +56,8 @@ def upscale(
     check_image(image)
     chain = chosen(scale, upscaler)
     check_colors(colors)
-    pixels = image.pixels if isinstance(image, Picture) else image
-    check_size(pixels, chain)
+    pixels = seen(image.pixels, image.alpha) if isinstance(image, Picture) else image
+    check_size(pixels.shape[:2], chain)
     large = pixels
     for one in chain:
         large = run(large, one, device, precision)
@@ -86,13 +90,26 @@ def check_colors(colors: str) -> None:
         raise ValueError(f"colors is {colors!r}; it must be one of {', '.join(LARGE_COLORS)}")
 
 
-def check_size(pixels: Pixels, chain: list[Upscaler]) -> None:
-    """Raise a ValueError where the result would be larger than any picture."""
-    height, width = large_size(pixels.shape[:2], chain)
-    if height * width > MOST_PIXELS:
+def check_size(size: tuple[int, ...], chain: list[Upscaler]) -> None:
+    """Raise a ValueError where the result of a picture (height, width) would be larger than any picture."""
+    height, width = large_size(size, chain)
+    if chain and height * width > MOST_PIXELS:
         raise ValueError(
             f"image would become {width} x {height}, over the limit of {MOST_PIXELS} pixels; choose a smaller scale"
         )
+
+
+def foretold(
+    pixels: Pixels, size: tuple[int, int], chain: list[Upscaler], device: str = "auto", precision: str = "auto"
+) -> float:
+    """Seconds that enlarging a picture of a size (height, width) will take, about: by a part of `pixels`, twice."""
+    part, seconds = to_network(pixels[:PROBE, :PROBE]), 0.0
+    for one in chain:
+        windows = (tile.window for tile in tiles(*size, SIDE, one.spec.arguments.reach))
+        seen = sum((bottom - top) * (right - left) for top, bottom, left, right in windows)
+        seconds += seen * timed(one.runtime(device, precision), part, ())
+        size = large_size(size, [one])
+    return seconds
 
 
 def large_size(size: tuple[int, ...], chain: list[Upscaler]) -> tuple[int, int]:

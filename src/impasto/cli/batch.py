@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ def paint_batch(
 
     if not inputs:
         raise ValueError("no photograph given")
+    check_named(inputs, output, batch)
     if output is None or output in ("-", "./-"):
         raise ValueError("folders, patterns and addresses need --output, a folder for the paintings")
     check_apart(local(output), mask, *choice.files)
@@ -83,6 +84,24 @@ def paint_batch(
     else:
         print(printable(text), flush=True)
     return 1 if last[-1].failed or last[-1].failed_before else 0
+
+
+def check_named(inputs: Sequence[str], output: str | None, batch: BatchConfig) -> None:
+    """Raise a ValueError where files that are named are given what only folders have; tells of what changes nothing."""
+    from impasto.images import WRITE_SUFFIXES
+    from impasto.sources import is_many
+
+    if batch == BatchConfig() or any(map(is_many, inputs)):
+        return
+    given = [field.name for field in fields(batch) if getattr(batch, field.name) != field.default]
+    option = f"--{given[0].replace('_', '-')}"
+    if given[0] in ("include", "exclude"):
+        raise ValueError(f"{option} is for folders, patterns and addresses, and {inputs[0]} is none")
+    place = Path(output or "-")
+    if place.name == "-" or (place.suffix.lower() in WRITE_SUFFIXES and not place.is_dir()):
+        raise ValueError(f"{option} is for many photos; leave it out, or let --output be a folder for them")
+    if batch.workers and batch.workers > 1 and len(inputs) == 1:
+        tell(f"--workers is {batch.workers}, of photos that are painted beside each other, and {inputs[0]} is one")
 
 
 def check_apart(output: str, *read: Path | None) -> None:

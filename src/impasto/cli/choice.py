@@ -29,7 +29,7 @@ class Choice:
         if is_file(text) or all(len(part) == 1 for part in parts):
             style = load_style(text, engine=engine)
             return cls([style], [], Path(text).stem if is_file(text) else style.name)
-        if wrong := next((part for part in parts if len(part) != 2), None):
+        if wrong := next((part for part in parts if len(part) != 2 or not all(part)), None):
             told = "each of several styles with masks needs one, as in a.jpg@left.png,b.jpg@right.png"
             raise ValueError(f"style has {'@'.join(wrong)!r}; {told}")
         engines = [engine if paintings_in(name) else None for name, _ in parts]

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
+from pathlib import Path
 from typing import Final
 
-from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
 from impasto.cli.app import app
 from impasto.memory import Gigabytes
@@ -20,7 +21,7 @@ WANTED: Final = {
 
 def told(error: Exception, tokens: Sequence[str]) -> str:
     """One line on a mistake in the call, and the command whose help tells more."""
-    words = " ".join(in_words(error).split()).rstrip(".")
+    words = " ".join((dashed(error, tokens) or in_words(error)).split()).rstrip(".")
     return f"{words} (see {' '.join(['impasto', *commands(tokens)])} --help)"
 
 
@@ -59,6 +60,21 @@ def in_words(error: Exception) -> str:
         if wanted:
             return f"{error.token.keyword or name_of(error)} is {error.token.value!r}; it must be {wanted}"
     return str(error)
+
+
+def dashed(error: Exception, tokens: Sequence[str]) -> str | None:
+    """What is wrong, where the name of a file begins as an option does."""
+    from impasto.sources import is_known
+
+    if isinstance(error, UnknownOptionError):
+        text = error.token.value
+    elif isinstance(error, MissingArgumentError):
+        text = next((after for before, after in pairwise(tokens) if before == error.keyword), "")
+    else:
+        return None
+    if not (text.startswith("-") and (Path(text).exists() or is_known(text) or text.lower().endswith(".onnx"))):
+        return None
+    return f"{text} begins with a dash, as options do; write ./{text}"
 
 
 def name_of(error: CycloptsError) -> str:

@@ -47,9 +47,12 @@ def redo(
     from impasto.images import check_quality, write_image
     from impasto.paintings import engines_folder
     from impasto.recipes import find_files, read_recipe, with_recipe
+    from impasto.sources import is_clip
     from impasto.styles import zoo
     from impasto.upscalers import upscalers_folder
 
+    if is_clip(str(picture)):
+        raise ValueError(f"{picture} is a video, and videos hold no recipe; paint it again by the command that made it")
     check_picture_target("--output", output, picture)
     check_quality(quality)
     recipe = read_recipe(picture)

@@ -11,9 +11,10 @@ from impasto.choices import Engine
 from impasto.cli.app import Flag, app, needs_extra
 from impasto.cli.console import print_json, printable
 from impasto.cli.outputs import check_picture_target, check_style_suffix, same_file
+from impasto.errors import StyleError
 
 
-@app.command(usage="Usage: impasto styles [FILE] [OPTIONS]")
+@app.command(usage="Usage: impasto styles [FILE|NAME] [OPTIONS]")
 def styles(
     file: Path | None = None,
     *,
@@ -28,7 +29,7 @@ def styles(
     Parameters
     ----------
     file
-        Style file whose styles to list, in place of the built-in ones.
+        Style file whose styles to list, or the name of a built-in style, in place of all built-in ones.
     sheet
         Picture to write: a photo in every style, with their names.
     matrix
@@ -41,11 +42,18 @@ def styles(
         Print the list as one JSON array.
 
     """
+    from impasto.styles import find_style
+
     if matrix is not None and sheet is None:
         raise ValueError("--matrix needs --sheet, the picture to write")
     if photo is not None and sheet is None:
         raise ValueError("--photo needs --sheet, the picture to write")
-    entries = impasto.builtin_styles() if file is None else styles_of(file)
+    entries = impasto.builtin_styles()
+    if str(file) in entries:
+        entries, file = {str(file): entries[str(file)]}, None
+    elif file is not None:
+        file = find_style(file)
+        entries = styles_of(file)
     if sheet is not None:
         names = list(entries) if matrix is None else [matrix]
         draw_sheet(sheet, file, names, photo, side, as_matrix=matrix is not None)
@@ -55,7 +63,7 @@ def styles(
     else:
         for name, entry in entries.items():
             about = ", ".join(filter(None, (entry["title"], entry["artist"], entry["year"])))
-            print(printable(f"{name:16}  {about}"))
+            print(printable(f"{name:16}  {about}".rstrip()))
     return 0
 
 
@@ -144,7 +152,19 @@ def palette_merge(*palettes: Path, output: Annotated[Path, Parameter(alias="-o")
     check_style_suffix(output)
     if any(same_file(output, path) for path in palettes):
         raise ValueError(f"{output} is one of the files that are read; choose another --output")
+    for source in palettes:
+        check_palette(source)
     with needs_extra("train"):
         from impasto.palette import merge
     print(printable(f"{output} holds {', '.join(merge(palettes, output, replace=replace).names)}"))
     return 0
+
+
+def check_palette(source: Path) -> None:
+    """Raise a StyleError for a style file that cannot be joined with others, whatever they are."""
+    from impasto.styles import find_style, load_file
+
+    kind = load_file(find_style(source)).spec.architecture
+    if kind != "StyleNet":
+        told = "only those can be joined, so learn its painting with impasto train --base"
+        raise StyleError(f"{source}: no palette that impasto train made ({kind}); {told}")

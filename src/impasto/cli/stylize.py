@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from impasto.images import Picture
     from impasto.large import Plan
     from impasto.runtimes import Runtime
+    from impasto.styles import Style
 
 AS_USUAL, AS_THEY_ARE = ClipConfig(), BatchConfig()
 
@@ -116,10 +117,11 @@ def stylize(
         What folders ask for beyond a photo.
 
     """
-    from impasto.images import DEEP_SUFFIXES, check_quality, read_mask
+    from impasto.images import DEEP_SUFFIXES, check_quality, fitted_size, read_mask
     from impasto.recipes import with_recipe
     from impasto.sources import is_clip
     from impasto.stylize import check, check_stroke, limit_of, plans_of, side_of
+    from impasto.upscale import check_size, foretold, large_size
     from impasto.upscalers import upscalers_for
 
     check_quality(quality)
@@ -171,10 +173,15 @@ def stylize(
             deep = job.target.suffix.lower() in DEEP_SUFFIXES
             large = None if upscale else job.target
             picture = read_source(job.source, deep=deep, icc=icc, target=large)
+            painted_size = fitted_size(picture.pixels.shape[:2], max_side)
+            check_size(painted_size, enlargers)
             asked = {key: settings[key] for key in ("strength", "stroke", "max_side", "device", "precision")}
             plans = plans_of(picture, choice.styles, **asked, limit=limit, timed=plan)
             if plan:
-                tell_plan(job.source, plans, as_json=json)
+                tell_plan(job.source, choice.styles, plans, as_json=json)
+                if upscale:
+                    seconds = foretold(picture.pixels, painted_size, enlargers, **where)
+                    tell_enlarging(job.source, large_size(painted_size, enlargers), upscale, seconds, as_json=json)
                 continue
             settings["tile"] = side_of(plans)
             painted = impasto.stylize(picture, paint, **where, **options, tile=settings["tile"])
@@ -214,22 +221,34 @@ def read_source(source: Path, *, deep: bool = False, icc: Icc = "srgb", target: 
     return read_picture(source, deep=deep, icc=icc)
 
 
-def tell_plan(source: Path, plans: "Sequence[Plan]", *, as_json: bool) -> None:
+def tell_plan(source: Path, styles: "Sequence[Style]", plans: "Sequence[Plan]", *, as_json: bool) -> None:
     """Say what would be done for a photograph, a line for each style."""
-    for made in plans:
+    for style, made in zip(styles, plans, strict=True):
         height, width = made.size
-        told = {"input": str(source), "width": width, "height": height, "tiles": made.tiles, "tile": made.side}
-        told |= {"gigabytes": round(made.gigabytes, 2), "seconds": round(made.seconds, 1)}
         if as_json:
+            told = {"input": str(source), "width": width, "height": height, "style": style.name, "tiles": made.tiles}
+            told |= {"tile": made.side, "gigabytes": round(made.gigabytes, 2), "seconds": round(made.seconds, 1)}
             print(json.dumps(told), flush=True)
             continue
         way = f"{made.tiles} tiles of {made.side}" if made.tiled else "whole"
         memory = f"{made.gigabytes:.1f} GB, " if made.gigabytes else ""
-        seconds = f"{made.seconds:.0f}" if made.seconds >= 10 else f"{made.seconds:.1f}"
-        print(
-            printable(f"{source}  {width} x {height}  {way}; some {memory}{seconds} seconds (by a short trial)"),
-            flush=True,
-        )
+        told_line = f"{source}  {width} x {height}  {style.name}  {way}; some {memory}{by_trial(made.seconds)}"
+        print(printable(told_line), flush=True)
+
+
+def tell_enlarging(source: Path, size: tuple[int, int], scale: int, seconds: float, *, as_json: bool) -> None:
+    """Say what size, height and width, the painting of a photograph would be enlarged to."""
+    height, width = size
+    if as_json:
+        told = {"input": str(source), "width": width, "height": height, "scale": f"x{scale}"}
+        print(json.dumps(told | {"seconds": round(seconds, 1)}), flush=True)
+    else:
+        print(printable(f"{source}  {width} x {height}  x{scale}; some {by_trial(seconds)}"), flush=True)
+
+
+def by_trial(seconds: float) -> str:
+    """Seconds that were foretold, in words."""
+    return f"{seconds:.{0 if seconds >= 10 else 1}f} seconds (by a short trial)"
 
 
 def write_target(target: Path, picture: "Picture", quality: int | None) -> None:

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 import impasto
 from impasto.images import Picture, fit, write_image
@@ -25,9 +26,9 @@ from impasto.web.guard import FORM_BYTES, Guard
 from impasto.web.jobs import Jobs
 from impasto.web.live import Live
 from impasto.web.metrics import Metrics
-from impasto.web.options import PAINTING, parse
+from impasto.web.options import FIELDS, PAINTING, parse
 from impasto.web.painter import Decoded, Painter
-from impasto.web.refusal import Refusal, check_known, wrong
+from impasto.web.refusal import Refusal, check_known, check_sent, wrong
 from impasto.web.settings import ServeConfig
 from impasto.web.store import Store
 from impasto.web.videos import STYLE, check_video
@@ -175,13 +176,29 @@ async def refuse(_request: Request, error: Exception) -> Response:
     return error.response()
 
 
-async def refuse_http(_request: Request, error: Exception) -> Response:
+async def refuse_http(request: Request, error: Exception) -> Response:
     """Answer to what the framework refuses: unknown addresses, wrong methods, forms that are none."""
     assert isinstance(error, HTTPException)  # noqa: S101
-    code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "bad_request")
-    answer = Refusal(error.status_code, code, str(error.detail)).response()
-    answer.headers.update(error.headers or {})
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        refusal = Refusal(404, "not_found", "there is nothing at this address; /openapi.json tells what there is")
+    elif error.status_code == 405:
+        headers["Allow"] = allowed = methods_of(request) or headers.get("Allow", "")
+        refusal = Refusal(405, "wrong_method", f"this address takes {allowed}, not {request.method[:20]}")
+    else:
+        told = str(error.detail).rstrip(".")
+        refusal = Refusal(
+            error.status_code, "bad_request", f"the form cannot be read ({told}); send it as curl -F does"
+        )
+    answer = refusal.response()
+    answer.headers.update(headers)
     return answer
+
+
+def methods_of(request: Request) -> str:
+    """Methods that a request's address takes, those of all its routes."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+    return ", ".join(sorted({method for route in routes for method in route.methods}))
 
 
 def add_pages(app: FastAPI) -> None:
@@ -266,6 +283,7 @@ def add_painting(app: FastAPI, service: Service) -> None:
     @app.post("/v1/stylize", **documents.STYLIZE)
     async def stylize(request: Request) -> Response:
         form = await read_form(request, service.settings, files=len(FILES))
+        check_sent(form.fields, form.files, FIELDS, FILES)
         check_known(form.files, FILES, "file")
         photo, mask, painting = map(form.file, FILES)
         if photo is None:

@@ -39,6 +39,16 @@ def check_known(names: Iterable[str], allowed: Collection[str], what: str) -> No
             raise Refusal(422, "unknown_field", f"{name[:40]!r} is no {what}; they are {', '.join(allowed)}")
 
 
+def check_sent(texts: Iterable[str], files: Iterable[str], fields: Collection[str], roles: Collection[str]) -> None:
+    """Raise a Refusal for the name of a file, one of the `roles`, that came with a text; or a field's with a file."""
+    for name in texts:
+        if name in roles:
+            raise wrong(name, f"came as a text; send it as a file, as curl -F {name}=@FILE does")
+    for name in files:
+        if name in fields:
+            raise wrong(name, f"came as a file; send it as a text, as curl -F {name}=VALUE does")
+
+
 def wrong(name: str, message: str) -> Refusal:
     """Refusal of a field's value."""
     return Refusal(422, "wrong_value", f"{name} {message}")

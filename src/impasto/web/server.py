@@ -120,8 +120,9 @@ def family_of(host: str) -> socket.AddressFamily:
 
 
 def logging_of() -> dict[str, Any]:
-    """Uvicorn's logging, of failures alone."""
+    """Uvicorn's logging, and that of what parses forms, of failures alone: a broken form is its sender's."""
     config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
+    config["loggers"]["python_multipart"] = {}
     for logger in config["loggers"].values():
         logger["level"] = "ERROR"
     return config

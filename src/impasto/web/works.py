@@ -21,7 +21,7 @@ from impasto.images import WRITE_SUFFIXES
 from impasto.styles import builtin_styles, is_name
 from impasto.web import videos
 from impasto.web.options import Own, choice, number, whole
-from impasto.web.refusal import Refusal, check_known, wrong
+from impasto.web.refusal import Refusal, check_known, check_sent, wrong
 from impasto.web.settings import ServeConfig
 from impasto.web.shown import Order, Shown, Told
 
@@ -231,6 +231,7 @@ def kind_of(name: str) -> Kind:
 
 def check_request(kind: Kind, fields: Mapping[str, str], files: Mapping[str, int]) -> None:
     """Raise a Refusal for fields and files, of which the numbers are given, that a kind does not take."""
+    check_sent(fields, files, kind.fields, kind.files)
     check_known(fields, kind.fields, "field")
     check_known(files, kind.files, "file")
     for name, (least, most) in kind.files.items():
