@@ -13,12 +13,12 @@ from impasto.config import TrainConfig
 from impasto.errors import StyleError
 from impasto.export import export_style, load_network, load_trainable
 from impasto.images import Floats
-from impasto.networks.own import ADDED
 from impasto.networks.stylenet import StyleNet, tables, with_rows
 from impasto.palette import extended, merge
+from impasto.protobuf import weights_of
 from impasto.runtimes import TorchRuntime
 from impasto.specs import StyleEntry, StyleSpec
-from impasto.styles import SHARES, Style, read_style
+from impasto.styles import ADDED, OWN, Style, read_style
 from impasto.stylize import stylize
 from impasto.train import make_entries
 
@@ -117,7 +117,9 @@ def test_weights_are_settled_before_it_is_compiled(joined: Path, palette: Path) 
     style = read_style(joined)
     assert style.data is style.stored  # of which style it will be is not known yet
     one, two, three = (style.choose({name: 1.0}) for name in ("one", "two", "three"))
-    assert SHARES.encode() in one.data
+    assert any(name.startswith(ADDED) for name in weights_of(style.stored))
+    assert not any(name.startswith(ADDED) for name in weights_of(one.data))
+    assert any(name.endswith(".conv.weight" + OWN) for name in weights_of(one.data))
     assert len({one.data, two.data, style.stored}) == 3
     assert two.data == three.data
     assert two.runtime("cpu", "float32") is three.runtime("cpu", "float32")
@@ -197,16 +199,19 @@ def test_a_file_whose_own_weights_are_none_is_refused(joined: Path) -> None:
         replace(style.spec, entries=(StyleEntry(name="one", own=1),)).check()
 
 
-def test_a_file_that_lacks_them_is_told(palette: Path) -> None:
+def test_a_file_that_lacks_them_paints_without(palette: Path, tmp_path: Path) -> None:
     style = read_style(palette)
     entries = tuple(replace(entry, own=1) for entry in style.spec.entries)
     lying = palette.read_bytes().replace(b'"own": 0', b'"own": 1')
     assert StyleSpec.from_json(replace(style.spec, entries=entries).to_json()).owners.shape == (4, 1)
-    with pytest.raises(StyleError, match=ADDED):
-        load_network(lying)
     chosen = Style(replace(style.spec, entries=entries), lying, "lying", {"one": 1.0})
     rows = style.spec.mix({"one": 1.0})
     np.testing.assert_array_equal(chosen.runtime("cpu", "float32")(photo(), rows), painted(style, "one"))
+    net = load_network(lying)
+    np.testing.assert_allclose(net(torch.from_numpy(photo()), torch.from_numpy(rows)), painted(style, "one"), atol=1e-4)
+    (tmp_path / "lying.onnx").write_bytes(lying)
+    with pytest.raises(StyleError, match=r"lying\.onnx: its graph has no weights own\.added of a StyleNet"):
+        merge([palette, tmp_path / "lying.onnx"], tmp_path / "both.onnx", replace=True)
 
 
 def test_a_file_that_openvino_alone_can_read_is_told(joined: Path) -> None:

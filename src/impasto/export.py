@@ -22,14 +22,14 @@ from torch.func import functional_call
 from impasto.config import StyleNetArgs, TransformerArgs
 from impasto.errors import StyleError
 from impasto.files import atomic_write
-from impasto.networks.own import ADDED, OwnWeights
+from impasto.networks.own import OwnWeights, shared
 from impasto.networks.rewrite import for_inference, undone
 from impasto.networks.stylenet import StyleNet
 from impasto.networks.transformer import TransformerNet
 from impasto.networks.upscaler import UpscalerNet
 from impasto.runtimes import OpenVINORuntime
 from impasto.specs import KEY, StyleSpec
-from impasto.styles import SHARES, parse_style
+from impasto.styles import ADDED, OWN, parse_style
 from impasto.upscalers import UPSCALER_KEY, UpscalerSpec, parse_upscaler
 
 Network = StyleNet | TransformerNet
@@ -168,9 +168,11 @@ def to_onnx(net: nn.Module, probe: tuple[Tensor, ...]) -> onnx.ModelProto:
     """ONNX graph of a network for images of any size, and of a palette for weights of as many rows as `probe` has."""
     size, count = torch.export.Dim.DYNAMIC, len(probe)
     model = traced(net, probe, ("image", "style")[:count], ("stylized",), ({2: size, 3: size}, None)[:count])
-    for node in list(model.graph.node):
-        if node.op_type == "MatMul" and node.input[1] == ADDED:
-            rename(model.graph, node.input[0], SHARES)
+    if isinstance(net, StyleGraph) and net.own and isinstance(net.net, StyleNet):
+        weights = {f"net.{name}" for name in shared(net.net)}
+        for node in list(model.graph.node):
+            if node.op_type == "Add" and node.input[0] in weights:
+                rename(model.graph, node.output[0], node.input[0] + OWN)
     return model
 
 
@@ -264,9 +266,9 @@ def load_network(data: bytes) -> nn.Module:
             return load_frozen(spec, stored_weights(data))
     with translated("style", spec.architecture):
         graph, weights = StyleGraph(for_inference(make_network(spec)), spec), stored_weights(data)
+        if ADDED not in weights:  # it is in the weights already
+            graph.own = None
         fill(graph, weights, "style", spec.architecture)
-        if graph.own and SHARES in weights:
-            graph.settle(weights[SHARES])
     return graph
 
 
@@ -310,7 +312,9 @@ def load_upscaler_network(data: bytes, source: str) -> UpscalerNet:
 def stored_weights(data: bytes) -> dict[str, Tensor]:
     """Weights of a style file's bytes by name, as float32."""
     return {
-        tensor.name.removesuffix(".half"): torch.from_numpy(numpy_helper.to_array(tensor).copy()).float()
+        tensor.name.removesuffix(".half").removesuffix(OWN): torch.from_numpy(
+            numpy_helper.to_array(tensor).copy()
+        ).float()
         for tensor in onnx.load_model_from_string(data).graph.initializer
     }
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from impasto.errors import StyleError
 from impasto.export import export_style, load_trainable, stored_weights
-from impasto.networks.own import ADDED, flat
+from impasto.networks.own import flat
 from impasto.networks.rewrite import for_inference
 from impasto.networks.stylenet import StyleNet, tables, with_rows
 from impasto.specs import StyleEntry, StyleSpec
-from impasto.styles import Style, find_style, read_style
+from impasto.styles import ADDED, Style, find_style, read_style
 
 ROUNDING = 2e-3
 """Largest difference of shared weights, of the largest among them: they were rounded to float16 and back."""
@@ -88,6 +88,8 @@ def parts_of(file: Style, net: StyleNet, base: StyleNet) -> Iterator[Part]:
     shift = None if share_base(base, net) else shared_weights(net) - shared_weights(base)
     stored = stored_weights(file.stored).get(ADDED, ())
     added = [shift, *(own if shift is None else own + shift for own in stored)]
+    if len(stored) < file.spec.owners.shape[1]:
+        raise StyleError(f"{file.source}: its graph has no weights {ADDED} of a StyleNet")
     for entry, place in zip(file.spec.entries, rows_by_style(file.spec).values(), strict=True):
         rows = {name: table.detach()[place] for name, table in tables(net).items()}
         yield Part(entry, rows, added[entry.own])

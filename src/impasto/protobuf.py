@@ -7,6 +7,8 @@ one, with the parts of both: a graph's constants may follow the graph.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
+import numpy as np
+
 from impasto.images import Floats
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -15,12 +17,16 @@ GRAPH, PROPERTY = 7, 14
 """Fields of a model."""
 NODE, INITIALIZER, INPUT = 1, 5, 11
 """Fields of a graph."""
-NODE_OUTPUT = 2
-"""Field of a node."""
+NODE_INPUT, NODE_OUTPUT = 1, 2
+"""Fields of a node."""
+GRAPH_OUTPUT = 12
+"""Another field of a graph."""
 TENSOR_NAME = 8
 """Field of a tensor; everything else that is named begins with its name."""
 FLOAT: Final = 1
 """ONNX's number of float32."""
+STORED: Final = {1: "<f4", 10: "<f2"}
+"""ONNX's numbers of the types that weights are stored in: float32 and float16."""
 
 
 def without_inputs(model: bytes, names: Collection[str], key: str | None = None) -> bytes:
@@ -35,17 +41,53 @@ def without_inputs(model: bytes, names: Collection[str], key: str | None = None)
     return b"".join(kept)
 
 
-def settled(model: bytes, name: str, value: Floats) -> bytes:
-    """Model's bytes with a constant in place of what computes the value of that name."""
+def settled(model: bytes, values: Mapping[str, Floats]) -> bytes:
+    """Model's bytes with constants in place of what computes the values of these names, and without what that took.
+
+    Raises:
+        ValueError: The model has no graph in one piece, or is cut off.
+
+    """
+    parts = [*fields(model)]
+    (graph,) = (part for number, _, part in parts if number == GRAPH)
+    inside = [*fields(graph)]
+    needed = {name_of(part) for number, _, part in inside if number == GRAPH_OUTPUT}
     kept = []
-    for number, kind, part in fields(model):
-        if number == GRAPH:
-            inner = [one for one in fields(part) if one[0] != NODE or name_of(one[2], NODE_OUTPUT) != name]
-            kept.append(field(GRAPH, b"".join(written(*one) for one in inner)))
-        else:
-            kept.append(written(number, kind, part))
-    constant = field(INITIALIZER, tensor(name, value))
-    return b"".join(kept) + field(GRAPH, constant)
+    for number, kind, part in reversed(inside):  # nodes come after those whose values they take
+        if number == NODE:
+            outputs = names_of(part, NODE_OUTPUT)
+            if not needed & (outputs - values.keys()):
+                continue
+            needed |= names_of(part, NODE_INPUT)
+        kept.append((number, kind, part))
+    kept = [one for one in reversed(kept) if one[0] != INITIALIZER or name_of(one[2], TENSOR_NAME) in needed]
+    made = b"".join(written(*one) for one in kept)
+    made += b"".join(field(INITIALIZER, tensor(name, value)) for name, value in values.items())
+    return b"".join(field(GRAPH, made) if one[0] == GRAPH else written(*one) for one in parts)
+
+
+def nodes_of(model: bytes) -> Iterator[tuple[list[str], list[str]]]:
+    """Names of the values that each node of a model takes and gives, in order."""
+    for number, _, graph in fields(model):
+        for inner, _, node in fields(graph) if number == GRAPH else ():
+            if inner == NODE:
+                yield [*texts_of(node, NODE_INPUT)], [*texts_of(node, NODE_OUTPUT)]
+
+
+def weights_of(model: bytes) -> dict[str, Floats]:
+    """Constants of a model by name that are float32 or float16, as float32; raises ValueError where one is cut off."""
+    found = {}
+    for number, _, graph in fields(model):
+        for inner, _, tensor in fields(graph) if number == GRAPH else ():
+            if inner == INITIALIZER:
+                parts = [*fields(tensor)]
+                kind = next((read_varint(part, 0)[0] for place, _, part in parts if place == 2), 0)
+                raw = next((part for place, _, part in parts if place == 9), b"")
+                if kind in STORED and raw:
+                    shape = [read_varint(part, 0)[0] for place, _, part in parts if place == 1]
+                    values = np.frombuffer(raw, STORED[kind]).reshape(shape).astype(np.float32)
+                    found[name_of(tensor, TENSOR_NAME)] = values
+    return found
 
 
 def model(
@@ -93,7 +135,17 @@ def tensor(name: str, value: Floats) -> bytes:
 
 def name_of(message: bytes, place: int = 1) -> str:
     """Name in a message, whose field it is."""
-    return next((value.decode() for number, kind, value in fields(message) if (number, kind) == (place, BYTES)), "")
+    return next(texts_of(message, place), "")
+
+
+def names_of(message: bytes, place: int) -> set[str]:
+    """Names in a message, whose field they are."""
+    return {*texts_of(message, place)}
+
+
+def texts_of(message: bytes, place: int) -> Iterator[str]:
+    """Texts in a message, whose field they are, in order."""
+    return (value.decode() for number, kind, value in fields(message) if (number, kind) == (place, BYTES))
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int, bytes]]:

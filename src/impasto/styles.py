@@ -18,16 +18,16 @@ import numpy as np
 
 from impasto.errors import StyleError
 from impasto.files import stamp
-from impasto.images import READ_SUFFIXES
-from impasto.protobuf import settled
+from impasto.images import READ_SUFFIXES, Floats
+from impasto.protobuf import nodes_of, settled, weights_of
 from impasto.runtimes import Runtime, load_model, make_runtime
 from impasto.specs import KEY, StyleSpec
 
 MAX_BYTES = 256 << 20
 EXTERNAL = re.compile(rb"(\x08|\x88[\x80-\xff]*[\x00-\x7f])location")
 """How every encoder, an unusual one too, writes the key of a tensor's external file: its length of 8, and itself."""
-SHARES = "shares"
-"""In a palette's graph: how much it adds to its shared weights of those that single styles have of their own, (A,)."""
+ADDED, OWN = "own.added", ".own"
+"""In a palette's graph: what single styles add to the shared weights, (A, P), and the end of the names of the sums."""
 Description = tuple[str | None, dict[str, int], dict[str, int]]
 """Text of a model's file, inputs and outputs by name; see `runtimes.Model.describe`."""
 
@@ -87,8 +87,8 @@ class Style:
         if not count or self.own is None:
             return self.stored
         try:
-            return settled_for(self.stored, count, self.own)
-        except ValueError as error:
+            return settled_for(self.stored, self.own)
+        except (KeyError, ValueError, IndexError) as error:
             raise StyleError(f"{self.source}: not a readable ONNX file ({error}); export it again") from error
 
     def runtime(self, device: str = "auto", precision: str = "auto") -> Runtime:
@@ -134,9 +134,22 @@ def read_style(path: str | Path) -> Style:
 
 
 @lru_cache(maxsize=8)
-def settled_for(file: bytes, count: int, own: int) -> bytes:
-    """Style file's bytes with one of `count` additions to its shared weights, from 1 on, as a constant; 0 is none."""
-    return settled(file, SHARES, (np.arange(1, count + 1) == own).astype(np.float32))
+def settled_for(file: bytes, own: int) -> bytes:
+    """Style file's bytes with one of the additions, from 1 on, put into its shared weights; 0 is none.
+
+    Raises:
+        KeyError, IndexError, ValueError: The file does not hold them as `export_style` writes them.
+
+    """
+    stored = {name.removesuffix(".half"): value for name, value in weights_of(file).items()}
+    start, values = 0, dict[str, Floats]()
+    for taken, given in nodes_of(file):
+        if given[0].endswith(OWN):
+            weight = stored[taken[0]]
+            part = stored[ADDED][own - 1, start : start + weight.size].reshape(weight.shape) if own else np.float32(0)
+            values[given[0]] = weight + part
+            start += weight.size
+    return settled(file, values)
 
 
 def read_bytes(path: Path, what: str) -> bytes:

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from impasto.networks.stylenet import StyleNet, tables
 
-ADDED = "own.added"
-"""Name in a style file of what is added."""
 TINY = 1e-6
 """Keeps shares finite where nothing is painted."""
 
