@@ -136,7 +136,7 @@ class TrainConfig:
     base: str = ""
     """Style file, or built-in style, to begin from: a StyleNet is kept and learns rows, a TransformerNet goes on."""
     unfreeze: bool = False
-    """Train the weights of a base that is a StyleNet too."""
+    """Train the weights of a base that is a StyleNet too; palette merge keeps them as the style's own."""
 
     steps: int | None = None
     """Training steps (8000 unless epochs or minutes are given)."""

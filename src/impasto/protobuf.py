@@ -68,26 +68,27 @@ def settled(model: bytes, values: Mapping[str, Floats]) -> bytes:
 
 def nodes_of(model: bytes) -> Iterator[tuple[list[str], list[str]]]:
     """Names of the values that each node of a model takes and gives, in order."""
-    for number, _, graph in fields(model):
-        for inner, _, node in fields(graph) if number == GRAPH else ():
-            if inner == NODE:
-                yield [*texts_of(node, NODE_INPUT)], [*texts_of(node, NODE_OUTPUT)]
+    for node in inside(model, NODE):
+        yield [*texts_of(node, NODE_INPUT)], [*texts_of(node, NODE_OUTPUT)]
 
 
 def weights_of(model: bytes) -> dict[str, Floats]:
     """Constants of a model by name that are float32 or float16, as float32; raises ValueError where one is cut off."""
     found = {}
-    for number, _, graph in fields(model):
-        for inner, _, tensor in fields(graph) if number == GRAPH else ():
-            if inner == INITIALIZER:
-                parts = [*fields(tensor)]
-                kind = next((read_varint(part, 0)[0] for place, _, part in parts if place == 2), 0)
-                raw = next((part for place, _, part in parts if place == 9), b"")
-                if kind in STORED and raw:
-                    shape = [read_varint(part, 0)[0] for place, _, part in parts if place == 1]
-                    values = np.frombuffer(raw, STORED[kind]).reshape(shape).astype(np.float32)
-                    found[name_of(tensor, TENSOR_NAME)] = values
+    for tensor in inside(model, INITIALIZER):
+        parts = [*fields(tensor)]
+        kind = next((read_varint(part, 0)[0] for place, _, part in parts if place == 2), 0)
+        raw = next((part for place, _, part in parts if place == 9), b"")
+        if kind in STORED and raw:
+            shape = [read_varint(part, 0)[0] for place, _, part in parts if place == 1]
+            found[name_of(tensor, TENSOR_NAME)] = np.frombuffer(raw, STORED[kind]).reshape(shape).astype(np.float32)
     return found
+
+
+def inside(model: bytes, kind: int) -> Iterator[bytes]:
+    """What the graph of a model has in a field, in order."""
+    graphs = (value for number, _, value in fields(model) if number == GRAPH)
+    return (value for graph in graphs for number, _, value in fields(graph) if number == kind)
 
 
 def model(
@@ -107,9 +108,7 @@ def constants_of(model: bytes, names: Mapping[str, str]) -> bytes:
         KeyError: There is no such constant.
 
     """
-    graphs = [value for number, _, value in fields(model) if number == GRAPH]
-    tensors = [value for graph in graphs for number, _, value in fields(graph) if number == INITIALIZER]
-    found = {name_of(value, TENSOR_NAME): value for value in tensors}
+    found = {name_of(value, TENSOR_NAME): value for value in inside(model, INITIALIZER)}
     return field(GRAPH, b"".join(field(INITIALIZER, renamed(found[here], name)) for name, here in names.items()))
 
 
