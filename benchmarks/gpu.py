@@ -1,10 +1,11 @@
 """What a GPU does: ``python benchmarks/gpu.py [--json FILE]`` on a machine with one that PyTorch runs.
 
-``painting``: frames a second at 1080p and 4K, from bytes to bytes, of the palette and the full network, against the
-same network in eager float32; alone, several abreast as of a video, and in batches; the network's share of the matrix
-product's rate. ``large``: 24 megapixels whole and by tiles in little memory: what was predicted and what was taken.
-``training``: images a second as the built-in palette was trained, and minutes that follow for all its steps and for a
-style that is added. Where there is no GPU the results say so; ``--device cpu`` rehearses all of it there.
+``painting``: frames a second at 360p, 1080p and 4K, from bytes to bytes, of the palette and the full network, against
+the same network in eager float32; alone, several abreast as of a video, with batches where they are small and without
+any, and in batches as such; the network's share of the matrix product's rate. ``large``: 24 megapixels whole and by
+tiles in little memory: what was predicted and what was taken. ``training``: images a second as the built-in palette was
+trained, and minutes that follow for all its steps and for a style that is added. Where there is no GPU the results say
+so; ``--device cpu`` rehearses all of it there.
 """
 
 import argparse
@@ -26,10 +27,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from impasto.clips import ABREAST
 from impasto.config import TrainConfig
 from impasto.export import load_network
-from impasto.gpu import Held, is_full
+from impasto.gpu import ABREAST, TOGETHER, Held, is_full
 from impasto.images import Floats, Pixels, write_image
 from impasto.large import GPU_APART, GPU_SLACK, Limit, make_plan
 from impasto.photos import Crops, Prefetch
@@ -40,8 +40,8 @@ from impasto.train import DEFAULT_STEPS, Run
 from large import psnr
 from speed import HD, STYLE, UHD, full_style, loss_networks, machine, noise_photo, parse, ran, write
 
+SMALL = (360, 640)
 LARGE = (4000, 6000)
-BATCH = 4
 LITTLE = 1.0
 """Gigabytes for tiles."""
 WHOLE = 1 << 20
@@ -142,8 +142,8 @@ def styles(folder: Path) -> dict[str, tuple[Style, list[Floats]]]:
 def painting(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Frames a second, from bytes in this computer's memory to bytes there."""
     result: dict[str, Any] = {}
-    for (name, (style, rows)), size in itertools.product(styles(folder).items(), (HD, UHD)):
-        photos = [noise_photo(sized(size, args.share)) ^ np.uint8(turn) for turn in range(ABREAST + 1)]
+    for (name, (style, rows)), size in itertools.product(styles(folder).items(), (SMALL, HD, UHD)):
+        photos = [noise_photo(sized(size, args.share)) ^ np.uint8(turn) for turn in range(2 * ABREAST)]
         network, eager = TorchRuntime(style.data, args.device), Eager(style.data, args.device)
         with FlopCounterMode(display=False) as counter:
             exact = eager(photos[0], *rows)
@@ -155,8 +155,10 @@ def painting(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         }
         rates = {key: rate(run, args) for key, run in wanted.items()}
         rates["abreast"] = abreast(network, photos, rows, args)
-        batch = rate(partial(network.paint, np.stack([*itertools.islice(itertools.cycle(photos), BATCH)]), *rows), args)
-        rates[f"batches_of_{BATCH}"] = batch and batch * BATCH
+        network.frames.apart.add(photos[0].shape)
+        rates["abreast_without_batches"] = abreast(network, photos, rows, args)
+        batch = rate(partial(network.paint, np.stack(photos[:TOGETHER]), *rows), args)
+        rates[f"batches_of_{TOGETHER}"] = batch and batch * TOGETHER
         tflops = (rates["network_alone"] or math.nan) * flops / 1e12
         result[f"{name} {size[0]}p"] = {
             "size": [*photos[0].shape[1::-1]],

@@ -1,5 +1,6 @@
 """Folders in, folders out. Where it is not the processes that are tested, this process paints in their place."""
 
+import importlib
 import json
 import os
 import sys
@@ -356,10 +357,10 @@ def test_a_process_that_dies_costs_one_file(
     started = painters.Painter.started
 
     def doomed(self: painters.Painter) -> Any:
-        process = started(self)
+        child = started(self)
         if kill.pop(0):
-            process.kill()
-        return process
+            child.process.kill()
+        return child
 
     kill = [True, False, False, False, True]
     monkeypatch.setattr(painters.Painter, "started", doomed)
@@ -367,6 +368,151 @@ def test_a_process_that_dies_costs_one_file(
     assert "was ended by signal 9; was there memory enough?" in lines()[-1]["error"]
     kill[:] = [True, False]
     assert counts(paint(invert, workers=1, retry_failed=True)) == (1, len(photos) - 1, 0, 0)  # the second time alone
+
+
+def test_a_process_paints_several_at_a_time(noise: Noise, invert: Path) -> None:
+    """And tells of each by itself; a small one need not wait for a large one."""
+    save("large.png", noise(2000, 3000))
+    save("small.png", noise(8, 8))
+    Image.fromarray(noise(8, 9)).save("profile.png", icc_profile=b"broken" * 40)
+    Path("broken.png").write_bytes(b"none")
+    options = dict.fromkeys(("strength", "stroke", "mask", "max_side")) | {"colors": "style", "device": "auto"}
+    work = Work(style=load_style(invert), options=options | {"precision": "float32"})
+    jobs = {
+        name: Job(source=f"{name}.png", target=f"out/{name}.png") for name in ("large", "small", "profile", "broken")
+    }
+    with batch.ended(Processes(work, 1, 1, None, abreast=4)) as several:
+        assert several.size == 4
+        made = {name: several.submit(job) for name, job in jobs.items()}
+        for name in ("small", "profile", "broken"):
+            made[name].result(60)
+        assert not made["large"].done()
+    found = {name: future.result() for name, future in made.items()}
+    assert {name: one.status for name, one in found.items()} == dict.fromkeys(jobs, "done") | {"broken": "failed"}
+    assert {name: len(one.notes) for name, one in found.items()} == dict.fromkeys(jobs, 0) | {"profile": 1}
+    assert (found["large"].width, found["small"].width) == (3000, 8)
+
+
+def test_a_process_that_dies_with_several_in_hand_costs_none_of_them(
+    photos: dict[str, Pixels], invert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, count = painters.Painter.started, [0]
+
+    def doomed(self: painters.Painter) -> Any:
+        child = started(self)
+        count[0] += 1
+        if count[0] == 3:
+            child.process.kill()
+        return child
+
+    monkeypatch.setattr(painters.Painter, "started", doomed)
+    monkeypatch.setattr(batch.Run, "abreast", lambda *_: 3)
+    assert counts(paint(invert, workers=1)) == (len(photos), 0, 0, 0)
+    assert count[0] > len(photos)
+
+
+def play(said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have such a program take the place of a process that paints."""
+    Path("fool").write_text(f"#!{sys.executable}\nimport os, time\n{said}\n")
+    Path("fool").chmod(0o700)
+    monkeypatch.setattr(painters, "sys", type("Sys", (), {"executable": str(Path("fool").resolve()), "path": []}))
+
+
+@pytest.mark.parametrize("said", ["nonsense", "[1]", "[7, {}]", "7"])
+def test_a_process_that_speaks_nonsense_has_died(said: str, invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play(f"print('{{}}\\n{said}', flush=True)\ntime.sleep(60)", monkeypatch)
+    begin = time.monotonic()
+    with batch.ended(Processes(Work(style=load_style(invert), options={}), 1, 1, None)) as processes:
+        outcome = processes.submit(Job(source="a.png", target="b.png")).result(30)
+    assert (outcome.status, "a.png: the process that painted it was ended by signal 9" in outcome.error) == (
+        "died",
+        True,
+    )
+    assert time.monotonic() - begin < 30
+
+
+def test_what_ends_a_thread_of_a_process_ends_the_process(
+    noise: Noise, invert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or its answer would be waited for without end."""
+    Path("leaving.py").write_text(
+        "from impasto.work import Work\n\n\nclass Leaving(Work):\n"
+        "    def needs(self, *_):\n        raise SystemExit(3)\n"
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    save("a.png", noise(8, 8))
+    options = dict.fromkeys(("device", "precision"), "auto")
+    work = importlib.import_module("leaving").Leaving(style=load_style(invert), options=options)
+    with batch.ended(Processes(work, 1, 1, 1e9, abreast=2)) as processes:
+        outcome = processes.submit(Job(source="a.png", target="b.png")).result(30)
+    assert (outcome.status, outcome.error) == ("died", "a.png: the process that painted it ended with 1")
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_a_process_that_is_starting_is_stopped_too(now: bool, invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play("open('begun', 'a').write('x')\ntime.sleep(60)", monkeypatch)
+    processes, begin = Processes(Work(style=load_style(invert), options={}), 1, 1, None, abreast=3), time.monotonic()
+    made = [processes.submit(Job(source="a.mp4", target="b.mp4", clip=True)) for _ in range(3)]
+    while not Path("begun").exists() and time.monotonic() < begin + 20:
+        time.sleep(0.01)
+    if not now:
+        processes.stop()
+        for one in made:
+            with pytest.raises(ImpastoError, match="does not start"):
+                one.result(30)
+    processes.close(now=now)
+    assert time.monotonic() - begin < 30
+    assert Path("begun").read_text() == "x"  # whoever waited for it starts no other
+
+
+def test_that_no_process_starts_is_found_out_once(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play("open('begun', 'a').write('x')\ntime.sleep(0.2)\nos._exit(3)", monkeypatch)
+    with batch.ended(Processes(Work(style=load_style(invert), options={}), 1, 1, None, abreast=4)) as processes:
+        made = [processes.submit(Job(source="a.png", target="b.png")) for _ in range(4)]
+        assert {str(one.exception(30)) for one in made} == {"a process to paint in does not start: it ended with 3"}
+    assert Path("begun").read_text() == "x"
+
+
+def test_how_a_process_that_does_not_start_ended_is_told(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    play("os.close(1)\ntime.sleep(0.3)\nos._exit(3)", monkeypatch)  # as an interpreter is long in ending
+    with batch.ended(Processes(Work(style=load_style(invert), options={}), 1, 1, None)) as processes:
+        error = processes.submit(Job(source="a.png", target="b.png")).exception(30)
+    assert str(error) == "a process to paint in does not start: it ended with 3"
+
+
+def test_an_answer_that_cannot_be_taken_is_a_process_that_died(invert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = json.loads
+
+    def full(text: bytes) -> Any:
+        if text.startswith(b"[0"):
+            raise MemoryError
+        return loads(text)
+
+    play("print('{}\\n[0, {}]', flush=True)\ntime.sleep(60)", monkeypatch)
+    monkeypatch.setattr(json, "loads", full)
+    with batch.ended(Processes(Work(style=load_style(invert), options={}), 1, 1, None)) as processes:
+        assert processes.submit(Job(source="a.png", target="b.png")).result(30).status == "died"
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "options", "expected"),
+    [
+        ("cpu", 16, {}, 1),
+        ("auto", 16, {}, 1),
+        ("gpu", 1, {}, 1),
+        ("gpu", 16, {}, 8),
+        ("gpu", 64, {}, batch.ABREAST),
+        ("gpu", 16, {"workers": 3}, 1),
+        ("gpu", 16, {"memory": 1e9}, 1),
+    ],
+)
+def test_photos_in_hand_for_a_gpu(
+    device: str, cores: int, options: dict[str, Any], expected: int, invert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "processors", lambda: cores)
+    work = Work(style=load_style(invert), options={"device": device, "mask": None}, memory=options.pop("memory", None))
+    run = batch.Run([], work, "out", BatchConfig(**options))
+    assert run.abreast(run.most_workers()) == expected
 
 
 def test_a_network_that_does_not_run_is_told_once(
@@ -499,6 +645,21 @@ def test_a_video_that_is_stopped_goes_on(invert: Path) -> None:
     assert counts(paint(invert, "photos.mp4", precision="auto")) == (1, 0, 0, 0)
     assert len(stamps(Path("out/photos-invert.mp4"))) == 260
     assert not Path("out/.photos-invert.mp4.parts").exists()
+
+
+def test_a_video_is_stopped_too_where_who_asked_for_it_is_gone(invert: Path) -> None:
+    write_clip(Path("photos.mp4"), blocks(120, 160, 260, step=1))
+    options = dict.fromkeys(("strength", "stroke", "mask", "max_side")) | {"colors": "style", "device": "auto"}
+    work = Work(style=load_style(invert), options=options | {"precision": "float32"})
+    with batch.ended(Processes(work, 1, 1, None)) as processes:
+        made, limit = processes.submit(Job(source="photos.mp4", target="out.mp4", clip=True)), time.monotonic() + 60
+        while not Path(".out.mp4.parts").exists() and time.monotonic() < limit:
+            time.sleep(0.005)
+        child = processes.painters[0].child
+        assert child
+        assert child.process.stdin
+        child.process.stdin.close()  # as where the other process was killed
+        assert made.result(60).status == "stopped"
 
 
 # ------------------------------------------------------------------------------------------------------------- storage

@@ -46,7 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, float | None]]:
     made: list[tuple[int, float | None]] = []
 
     class Beside(Here):
-        def __init__(self, work: Work, count: int, _threads: int, memory: float | None) -> None:
+        def __init__(self, work: Work, count: int, _threads: int, memory: float | None, _abreast: int = 1) -> None:
             super().__init__(work)
             self.memory = memory
             made.append((count, memory))
@@ -230,3 +230,13 @@ def test_a_plan_is_of_photos_that_are_named(
     assert call("stylize", source, "--style", f"{palette}:one", "-o", "out.mp4", "--plan") == 2
     assert words in capsys.readouterr().err
     assert not Path("out.mp4").exists()
+
+
+@pytest.mark.parametrize(("device", "share"), [("cpu", 360), ("gpu", 360), ("mps", 360), ("cuda", 50)])
+def test_a_photo_is_painted_in_a_gpus_own_memory(
+    device: str, share: int, invert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or photos of some megapixels, several in hand, would all be too large to be painted beside others."""
+    monkeypatch.setattr(Work, "prepare", lambda _: (device, "float16"))
+    work = Work(style=load_style(invert), options={"max_side": None})
+    assert work.needs(1000, 2000) == share * 2e6

@@ -1,9 +1,13 @@
 """What is done for GPUs, on the CPU: PyTorch's own is the device, and CUDA's streams and graphs are stood in for."""
 
 import contextlib
+import linecache
+import math
+import sys
 import threading
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +25,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import impasto
 from clipmaker import blocks, write_clip
 from conftest import random_palette
-from impasto import clips, gpu, large, runtimes
+from impasto import gpu, large, runtimes
 from impasto.errors import DeviceError, StyleError
 from impasto.export import export_style, make_spec
 from impasto.gpu import ChannelsLast, Frames, Held
+from impasto.gpu_tiles import GpuTiler
 from impasto.images import Picture, from_network, to_network
 from impasto.large import Limit, Plan, make_plan
 from impasto.networks.norm import InstanceNorm
@@ -38,6 +43,7 @@ from impasto.video import read_frames
 from test_large import WHOLE, decibels, distance, scene
 
 Pixels = npt.NDArray[np.uint8]
+ONE = np.ones(1, np.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -477,16 +483,24 @@ class Tape(TorchDispatchMode):
 
 
 class Stream:
-    """A stream on which everything is done at once."""
+    """A stream on which everything is done at once, or seems to be under way until the test lets it be done."""
 
-    def __init__(self, *_: Any) -> None:
-        self.waited = 0
+    done = threading.Event()
+
+    def __init__(self, *_: Any, priority: int = 0) -> None:
+        self.waited, self.priority = 0, priority
 
     def wait_stream(self, _: Any) -> None:
         self.waited += 1
 
     def synchronize(self) -> None:
         pass
+
+    def record_event(self) -> SimpleNamespace:
+        return SimpleNamespace(synchronize=lambda: self.done.wait(20))
+
+    def wait_event(self, _: SimpleNamespace) -> None:
+        assert self.done.wait(20)
 
 
 @pytest.fixture
@@ -495,6 +509,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     state = SimpleNamespace(captures=0, emptied=0, fails=None, current=threading.local())
     current = state.current
     current.stream = Stream()
+    Stream.done.set()
 
     @contextlib.contextmanager
     def on(stream: Stream) -> Iterator[None]:
@@ -507,6 +522,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     @contextlib.contextmanager
     def graph(tape: Tape, *, stream: Any, capture_error_mode: str) -> Iterator[None]:
         assert isinstance(stream, Stream)
+        assert stream.priority == -1  # of the others one may be a thread's, as PyTorch has 32 and hands them out again
         assert capture_error_mode == "thread_local"
         if state.fails:
             current.stream = stream  # as PyTorch leaves it
@@ -555,15 +571,20 @@ def test_a_shape_that_comes_again_is_captured(name: str, cuda: SimpleNamespace, 
 def test_few_graphs_are_kept(palette: Path, cuda: SimpleNamespace) -> None:
     style = style_of(palette)
     network = quick(network_of(style))
-    for side in (32, 36, 40):
+    for side in (32, 36, 40, 44):
         for _ in range(2):
             network.paint(scene(side, 48), *rows_of(style))
-    assert cuda.captures == 3
-    assert len(network.frames.graphs) == gpu.KEPT
-    network.paint(scene(40, 48), *rows_of(style))  # the last is there
-    assert cuda.captures == 3
-    network.paint(scene(32, 48), *rows_of(style))  # the first is not
-    assert cuda.captures == 4
+    assert cuda.captures == gpu.KEPT
+    for _ in range(gpu.OFTEN):
+        network.paint(scene(60, 48), *rows_of(style))  # which would take another's place
+        network.paint(scene(32, 48), *rows_of(style))
+    assert cuda.captures == gpu.KEPT
+    network.paint(scene(60, 48), *rows_of(style))  # and does: of the one not used for longest
+    network.paint(scene(32, 48), *rows_of(style))
+    assert (cuda.captures, len(network.frames.graphs)) == (gpu.KEPT + 1, gpu.KEPT)
+    network.paint(scene(36, 48), *rows_of(style))  # and that one has to come as often again
+    assert cuda.captures == gpu.KEPT + 1
+    assert not network.frames.graphs.keys() & network.frames.seen.keys()
     network.forget()
     assert not network.frames.graphs
 
@@ -645,6 +666,186 @@ def test_threads_get_their_own_pictures(palette: Path, cuda: SimpleNamespace) ->
     assert cuda.captures == 1
 
 
+def painted_while_busy(frames: Frames, asked: Sequence[tuple[Pixels, Any]]) -> list[Any]:
+    """Paintings, or errors, of pictures that wait together while a GPU is busy with others, each in its own row."""
+
+    def until(true: Callable[[], bool]) -> None:
+        begin = time.monotonic()
+        while not true():
+            assert time.monotonic() - begin < 20
+            time.sleep(0.001)
+
+    frames.quick = True
+    Stream.done.clear()
+    with ThreadPoolExecutor(len(asked) + gpu.UNDER_WAY) as threads:
+        busy = [threads.submit(frames, np.zeros((16, 16, 3), np.uint8), asked[0][1]) for _ in range(gpu.UNDER_WAY)]
+        until(lambda: len(frames.under_way) == gpu.UNDER_WAY)
+        waiting = [threads.submit(frames, *each) for each in asked]
+        until(lambda: len(frames.waiting) == len(asked))
+        Stream.done.set()
+    assert [one.exception() for one in busy] == gpu.UNDER_WAY * [None]
+    assert (frames.under_way, frames.waiting) == (set(), [])
+    return [one.exception() or one.result() for one in waiting]
+
+
+class Darker:
+    """A network of one weight, which notes what it is given, and for which memory holds so many pixels."""
+
+    def __init__(self, most: float = math.inf) -> None:
+        self.most, self.shapes = most, list[tuple[int, ...]]()
+
+    def __call__(self, image: Tensor, row: Tensor) -> Tensor:
+        self.shapes.append((image.shape[0], *image.shape[2:]))
+        if image.shape[0] * image.shape[2] * image.shape[3] > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return image * row
+
+
+@pytest.fixture
+def uncaptured(cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Without graphs, whose runs to warm up would be counted too."""
+    monkeypatch.setattr(gpu, "KEPT", 0)
+    monkeypatch.setattr(gpu, "OFTEN", math.inf)
+    return cuda
+
+
+@pytest.mark.usefixtures("uncaptured")
+@pytest.mark.parametrize("count", [1, gpu.TOGETHER - 1, gpu.TOGETHER, 2 * gpu.TOGETHER + 1])
+def test_small_pictures_that_wait_are_painted_in_batches(count: int) -> None:
+    """Of one size only, since each is a graph of its own."""
+    net, photos = Darker(), [scene(30, 40, seed) for seed in range(count)]
+    made = painted_while_busy(Frames(net, "cpu"), [(photo, ONE) for photo in photos])
+    np.testing.assert_array_equal(made, photos)
+    runs = [shape[0] for shape in net.shapes if shape[1:] == (30, 40)]
+    batches, left = divmod(count, gpu.TOGETHER)
+    assert sorted(runs) == left * [1] + batches * [gpu.TOGETHER]
+
+
+@pytest.mark.usefixtures("uncaptured")
+def test_only_small_pictures_of_one_shape_and_style_make_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "TOGETHER_PIXELS", gpu.TOGETHER * 30 * 40)
+    few, many, net = gpu.TOGETHER - 1, gpu.TOGETHER + 1, Darker()
+    asked = [(scene(height, width, seed), ONE) for height, width in ((30, 40), (40, 30)) for seed in range(few)]
+    asked += [(scene(30, 40), 0 * ONE)] * few
+    asked += [(scene(31, 40, seed), ONE) for seed in range(many)]
+    asked += [(np.stack([scene(30, 40)] * 2), ONE)] * many  # which are batches already
+    made = painted_while_busy(Frames(net, "cpu"), asked)
+    for (photo, row), painted in zip(asked, made, strict=True):
+        np.testing.assert_array_equal(painted, photo * np.uint8(row[0]))
+    assert {shape[0] for shape in net.shapes} == {1, 2}
+
+
+@pytest.mark.usefixtures("uncaptured")
+def test_pictures_of_which_memory_holds_no_batch_are_painted_one_by_one() -> None:
+    net, photos = Darker(most=30 * 40), [scene(30, 40, seed) for seed in range(2 * gpu.TOGETHER)]
+    frames = Frames(net, "cpu")
+    np.testing.assert_array_equal(painted_while_busy(frames, [(photo, ONE) for photo in photos]), photos)
+    np.testing.assert_array_equal(painted_while_busy(frames, [(photo, ONE) for photo in photos]), photos)
+    assert [shape[0] for shape in net.shapes].count(gpu.TOGETHER) == 1  # it is not tried again
+
+
+@pytest.mark.usefixtures("uncaptured")
+@pytest.mark.parametrize("error", [RuntimeError("CUDA error: an illegal instruction"), torch.OutOfMemoryError()])
+def test_what_fails_costs_no_other_its_turn(error: RuntimeError) -> None:
+    def broken(image: Tensor, row: Tensor) -> Tensor:
+        if image.shape[2] == 31:
+            raise error
+        return image * row
+
+    asked = [(scene(30 + seed % 2, 40, seed), ONE) for seed in range(2 * gpu.TOGETHER)]
+    made = painted_while_busy(Frames(broken, "cpu"), asked)
+    assert made[1::2] == gpu.TOGETHER * [error]
+    np.testing.assert_array_equal(made[::2], [photo for photo, _ in asked[::2]])
+
+
+@pytest.mark.usefixtures("cuda")
+def test_interrupted_anywhere_it_goes_on_the_next_time() -> None:
+    """At the first line of what leads to a painting, at the second, and so on, in threads of which each leads."""
+    frames, photo = Frames(lambda image, row: image * row, "cpu"), scene(30, 40)
+    frames.quick = True
+    codes = {method.__code__ for method in (Frames.beside, Frames.lane, Frames.begin, Frames.group, Frames.together)}
+
+    def interrupted(left: int) -> bool:
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal left
+            if frame.f_code not in codes:
+                return None
+            if event == "line" and "self.leave(" not in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+                left -= 1
+                if left == 0:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            frames(photo, ONE)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(None)
+        return False
+
+    lines = 1
+    while interrupted(lines):
+        lines += 1
+        assert not frames.waiting
+        assert not frames.under_way
+    assert lines > 20
+    np.testing.assert_array_equal(frames(photo, ONE), photo)
+
+
+def test_other_devices_paint_one_picture_at_a_time() -> None:
+    """As many as are asked for at a time would take the memory of as many, of which one is reckoned with."""
+    busy = threading.Lock()
+
+    def alone(image: Tensor) -> Tensor:
+        assert busy.acquire(blocking=False)
+        time.sleep(0.01)
+        busy.release()
+        return image
+
+    frames, photos = Frames(alone, "cpu"), [scene(30, 40, seed) for seed in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        np.testing.assert_array_equal([*threads.map(frames, photos)], photos)
+
+
+def test_without_streams_one_picture_is_painted_at_a_time() -> None:
+    """Memory is reckoned for one, and Metal has neither streams nor batches here."""
+    now, most = [0], [0]
+
+    def slow(image: Tensor) -> Tensor:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        time.sleep(0.02)
+        now[0] -= 1
+        return image
+
+    frames, photos = Frames(slow, "cpu"), [scene(8, 9, seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        np.testing.assert_array_equal([*threads.map(frames, photos)], photos)
+    assert most == [1]
+
+
+@pytest.mark.usefixtures("cuda")
+def test_a_batch_of_a_palette_is_its_pictures(palette: Path) -> None:
+    style = style_of(palette)
+    network, plain = network_of(style), TorchRuntime(style.data, "cpu", "float32")
+    photos = [scene(40, 48, seed) for seed in range(gpu.TOGETHER)]
+    rows, batches = rows_of(style)[0], list[int]()
+    pixels = network.frames.pixels
+
+    def watched(photo: Tensor, *given: Tensor) -> Tensor:
+        batches.append(photo.ndim)
+        made: Tensor = pixels(photo, *given)
+        return made
+
+    network.frames.pixels = watched
+    made = painted_while_busy(network.frames, [(photo, rows) for photo in photos])
+    assert batches.count(4) == 1
+    for photo, painted in zip(photos, made, strict=True):
+        assert distance(painted, plain.paint(photo, rows)) <= 1
+
+
 @pytest.mark.usefixtures("cuda")
 def test_tiles_are_captured_with_their_own_statistics(palette: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     style, photo = style_of(palette), scene(401, 503)
@@ -661,15 +862,40 @@ def test_tiles_are_captured_with_their_own_statistics(palette: Path, monkeypatch
     assert distance(other, expected) > 1
 
 
+def test_tiles_of_several_pictures_are_painted_one_picture_after_another(
+    palette: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was planned for the memory that there is for one."""
+    style, photo = style_of(palette), scene(401, 503)
+    expected = stylize(photo, style, device="gpu", precision="float32", tile=1)
+    paint, now, most = GpuTiler.paint, [0], [0]
+
+    def counted(self: GpuTiler, kept: float) -> Pixels:
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        time.sleep(0.05)  # for another to come
+        made: Pixels = paint(self, kept)
+        now[0] -= 1
+        return made
+
+    monkeypatch.setattr(GpuTiler, "paint", counted)
+    how: dict[str, Any] = {"device": "gpu", "precision": "float32", "tile": 1}
+    with ThreadPoolExecutor(3) as threads:
+        painted = [*threads.map(lambda one: stylize(one, style, **how), 3 * [photo])]
+    for one in painted:
+        np.testing.assert_array_equal(one, expected)
+    assert (now, most) == ([0], [1])
+
+
 # -------------------------------------------------------------------------------------------------------------- video
 
 
 def test_frames_of_a_video_are_painted_abreast_and_come_in_order(
     tmp_path: Path, palette: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, style = write_clip(tmp_path / "a.mp4", blocks(count=12)), style_of(palette)
+    source, style = write_clip(tmp_path / "a.mp4", blocks(count=2 * gpu.ABREAST)), style_of(palette)
     network = network_of(style)
-    together = threading.Barrier(clips.ABREAST)
+    together = threading.Barrier(gpu.ABREAST)
     paint: Callable[..., Pixels] = network.paint
 
     def slowed(photo: Pixels, *rows: Any) -> Pixels:
@@ -678,8 +904,8 @@ def test_frames_of_a_video_are_painted_abreast_and_come_in_order(
 
     monkeypatch.setattr(network, "paint", slowed)
     how: dict[str, Any] = {"steady": 0, "precision": "float32", "quality": 95}
-    assert len([*impasto.paint_video(source, tmp_path / "b.mkv", style, device="gpu", **how)]) == 12
-    assert len([*impasto.paint_video(source, tmp_path / "c.mkv", style, device="cpu", **how)]) == 12
+    assert len([*impasto.paint_video(source, tmp_path / "b.mkv", style, device="gpu", **how)]) == 2 * gpu.ABREAST
+    assert len([*impasto.paint_video(source, tmp_path / "c.mkv", style, device="cpu", **how)]) == 2 * gpu.ABREAST
     one, other = ([f.pixels for f in read_frames(tmp_path / name)] for name in ("b.mkv", "c.mkv"))
     assert all(decibels(a, b) > 40 for a, b in zip(one, other, strict=True))
     assert min(decibels(one[0], later) for later in one[1:]) < 40  # or their order would not show
@@ -694,6 +920,51 @@ def test_a_video_whose_frames_do_not_fit_is_painted_all_the_same(tmp_path: Path,
 
 
 # -------------------------------------------------------------------------------------------------------------- folders
+
+
+def test_photos_of_a_folder_are_in_hand_beside_each_other(
+    tmp_path: Path, palette: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from impasto import batch
+    from impasto.painters import Here
+
+    asked = list[tuple[int, float, int]]()
+
+    class Several(Here):
+        """Threads of this process in place of another's."""
+
+        def __init__(self, work: Any, count: int, threads: int, memory: float, abreast: int) -> None:
+            super().__init__(work)
+            assert threads == 3
+            self.size, self.threads = abreast, ThreadPoolExecutor(abreast)
+            asked.append((count, memory, abreast))
+
+    monkeypatch.setattr(batch, "Processes", Several)
+    monkeypatch.setattr(batch, "processors", lambda: 6)
+    monkeypatch.setattr(batch, "total_memory", lambda: 12e9)
+    monkeypatch.setattr(batch, "free_memory", lambda: 12e9)
+    style = style_of(palette)
+    network, together = network_of(style), threading.Barrier(3)
+    paint: Callable[..., Pixels] = network.paint
+
+    def slowed(photo: Pixels, *rows: Any) -> Pixels:
+        together.wait(timeout=20)  # for as many as are to be at work
+        return paint(photo, *rows)
+
+    monkeypatch.setattr(network, "paint", slowed)
+    photos = {f"{seed}": scene(40, 48, seed) for seed in range(6)}
+    (tmp_path / "in").mkdir()
+    for name, photo in photos.items():
+        impasto.write_image(tmp_path / "in" / f"{name}.png", photo)
+    steps = impasto.stylize_folder(
+        tmp_path / "in", tmp_path / "out", style, device="gpu", precision="float32", name="x"
+    )
+    assert [*steps][-1].painted == 6
+    assert asked == [(2, 1e9, 3)]
+    monkeypatch.undo()
+    for name, photo in photos.items():
+        expected = paint(photo, *rows_of(style))
+        assert distance(impasto.read_image(tmp_path / "out" / f"{name}-x.png"), expected) == 0
 
 
 def test_what_a_gpu_falls_back_to_is_a_note_of_the_folder(tmp_path: Path, palette: Path) -> None:

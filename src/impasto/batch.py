@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from impasto.styles import Style
     from impasto.stylize import Region
 
+ABREAST: Final = 9
+"""Photos that a process has in hand for a GPU, at most: two batches, and one more."""
 TICK_S: Final = 0.2
 """After which a step is yielded although nothing has been finished: whoever asks for the steps may want to stop."""
 PROCESS_BYTES: Final = 1e9
@@ -277,8 +279,9 @@ class Run:
             # Threads and the memory of each are those of a run of the whole folder: how many there are moves the last
             # bits of a painting, and what is left of a folder is to become what it would have become at once.
             threads = max(1, processors() // min(most, sum(not task.clip for task in self.tasks)))
-            memory = self.work.share(most) or total_memory() / 2 / most
-            with ended(Processes(self.work, count, threads, memory)) as painters:
+            abreast = self.abreast(most)
+            memory = self.work.share(most) or total_memory() / 2 / most / abreast
+            with ended(Processes(self.work, count, threads, memory, abreast)) as painters:
                 yield from self.paint(photos, painters)
         last = [*self.again, *(task for task in left if task.clip)]
         if last:
@@ -296,6 +299,15 @@ class Run:
         most = 2 if gpu else processors()  # two, so that one is read while another is painted
         whole = self.work.share(1)
         return most if whole is None else max(1, min(most, int(whole / PROCESS_BYTES)))
+
+    def abreast(self, most: int) -> int:
+        """How many photos each of so many processes has in hand at a time.
+
+        A GPU paints a photo faster than one processor reads and writes it, and small ones of one size together.
+        """
+        if self.work.options["device"] != "gpu" or self.batch.workers or self.work.memory is not None:
+            return 1
+        return max(1, min(ABREAST, processors() // most))
 
     def paint(self, tasks: Sequence[Task], painters: Painters, *, alone: bool = False) -> Iterator[BatchStep]:
         """Have files painted, and note what comes of them."""

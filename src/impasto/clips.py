@@ -44,8 +44,6 @@ T = TypeVar("T")
 
 AHEAD: Final = 2
 """Frames that wait between two stages of the work."""
-ABREAST: Final = 3
-"""Frames that are at a GPU at a time: one on its way there, one painted, one on its way back."""
 
 
 class Painter(Protocol):
@@ -113,7 +111,7 @@ def paint_video(
         return stylize(frame, whole, **how, device=device, precision=precision, tile=WHOLE.tile)
 
     runtime = loaded[0][0].runtime(device, precision)
-    abreast = ABREAST if isinstance(runtime, TorchRuntime) else 1
+    abreast = runtime.abreast if isinstance(runtime, TorchRuntime) else 1
     job = {
         "styles": [[hashlib.sha256(one.data).hexdigest(), dict(one.weights), hash_of_mask(own)] for one, own in loaded],
         "settings": [strength, stroke, colors, max_side, runtime.device, runtime.precision],

@@ -11,6 +11,7 @@ import threading
 import warnings
 import weakref
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -31,10 +32,20 @@ if TYPE_CHECKING:
 
     Forward = Callable[..., Tensor]
 
-KEPT: Final = 2
+KEPT: Final = 4
 """Graphs that stay captured, each of one shape, with the memory that its network takes."""
 NOTED: Final = 32
 """Shapes that are remembered: one that comes again is captured."""
+OFTEN: Final = 8
+"""How often a shape has to come before it takes the place of another's graph: capturing takes some runs' time."""
+TOGETHER: Final = 4
+"""Pictures of one shape that are painted as one batch, where so many wait; fewer go alone, so that graphs are few."""
+TOGETHER_PIXELS: Final = 1 << 22
+"""Of a batch, at most: larger pictures keep a GPU busy one by one."""
+UNDER_WAY: Final = 2
+"""Batches that a GPU is given at a time: one is painted, and the next is there when that is done."""
+ABREAST: Final = UNDER_WAY * TOGETHER + 1
+"""Pictures to give it at a time, each by a thread of its own, so that batches come about."""
 WARM: Final = 3
 """Runs before a graph is captured, in which cuDNN tries its ways to convolve and keeps the fastest."""
 capturing = threading.Lock()
@@ -110,8 +121,8 @@ def unfolded(x: Tensor, factor: int) -> Tensor:
 class Frames:
     """Paints pictures, uint8 in and uint8 out: a third of the bytes of float32 to move, none to convert on the CPU.
 
-    On CUDA a shape that comes again is captured as a graph, and threads that call it have their pictures moved while
-    another's is painted.
+    On CUDA a shape that comes again is captured as a graph, threads that call it have their pictures moved while
+    others' are painted, and those that wait with small pictures of one shape have them painted as one batch.
     """
 
     def __init__(self, forward: Forward, device: str) -> None:
@@ -120,9 +131,16 @@ class Frames:
         """Whether streams and graphs are used."""
         self.plain: set[Any] = set()
         """Shapes that are not captured, since it has failed."""
-        self.seen: OrderedDict[Any, None] = OrderedDict()
+        self.apart: set[Any] = set()
+        """Shapes of which memory does not hold a batch."""
+        self.seen: OrderedDict[Any, int] = OrderedDict()
+        """How often a shape has come without a graph."""
         self.graphs: OrderedDict[Any, Captured] = OrderedDict()
-        self.lock = threading.Lock()
+        self.turn = threading.Condition()
+        """Held while work is put on the stream, and told when a batch is done."""
+        self.waiting: list[Asked] = []
+        self.under_way: set[Asked] = set()
+        """Those for which batches are on the stream, one of each."""
         self.own = threading.local()
         self.work: Any = None
         """Stream on which networks run, one after another."""
@@ -146,8 +164,9 @@ class Frames:
         photo = np.require(photo, requirements=("C", "W"))  # or PyTorch refuses it, or warns
         if self.quick:
             return self.beside(photo, style)
-        rows = [torch.from_numpy(weights).to(self.device) for weights in style]
-        return self.pixels(torch.from_numpy(photo).to(self.device), *rows).cpu().numpy()
+        with self.turn:  # memory is reckoned for one
+            rows = [torch.from_numpy(weights).to(self.device) for weights in style]
+            return self.pixels(torch.from_numpy(photo).to(self.device), *rows).cpu().numpy()
 
     def pixels(self, photo: Tensor, *rows: Tensor) -> Tensor:
         """Paint uint8 (H, W, 3) or (N, H, W, 3) on the device: the same; rounded as by `images.from_network`."""
@@ -166,21 +185,76 @@ class Frames:
             lane.up("photo", torch.from_numpy(photo)),
             *(lane.up(f"{i}", torch.from_numpy(w)) for i, w in enumerate(style)),
         )
-        with self.lock:
-            self.work.wait_stream(lane.stream)
-            with torch.cuda.stream(self.work):
-                made = self.computed(given)
-            lane.stream.wait_stream(self.work)
-        return lane.down(made)
+        key = (photo.shape, *(weights.tobytes() for weights in style))
+        asked = Asked(lane=lane, given=given, key=key)
+        try:
+            with self.turn:
+                self.waiting.append(asked)
+                self.turn.wait_for(lambda: asked.made is not None or len(self.under_way) < UNDER_WAY)
+                self.waiting = [one for one in self.waiting if one is not asked]
+                if asked.made is None:
+                    self.begin(asked)
+            if asked in self.under_way:
+                asked.done.synchronize()
+        finally:
+            self.leave(asked)
+        lane.stream.wait_event(asked.done)
+        return lane.down(asked.made)
+
+    def leave(self, asked: Asked) -> None:
+        """Make room for the next, whatever has become of a picture, an interrupt at any line included."""
+        if asked in self.under_way or asked in self.waiting:
+            with self.turn:
+                self.under_way.discard(asked)
+                self.waiting = [one for one in self.waiting if one is not asked]
+                self.turn.notify_all()
+
+    def begin(self, asked: Asked) -> None:
+        """Put a picture on the stream, with those that wait and are like it where they make a batch."""
+        group = self.group(asked)
+        with torch.cuda.stream(self.work):
+            for one in group:
+                self.work.wait_stream(one.lane.stream)
+            try:
+                made = self.together(group)
+            except RuntimeError as error:
+                if len(group) == 1 or not is_full(error):
+                    raise
+                made = ()
+            if not made:  # only here, since the error holds on to what was computed
+                self.apart.add(asked.key[0])
+                group = [asked]
+                made = self.together(group)
+        done = self.work.record_event()
+        self.under_way.add(asked)
+        for one, painted in zip(group, made, strict=True):
+            one.done, one.made = done, painted  # in this order: who sees the painting waits for the other
+        self.waiting = [one for one in self.waiting if one.made is None]
+
+    def group(self, asked: Asked) -> list[Asked]:
+        """A picture, or as many as make a batch: of its shape, in its style."""
+        shape = asked.key[0]
+        if len(shape) > 3 or TOGETHER * shape[0] * shape[1] > TOGETHER_PIXELS or shape in self.apart:
+            return [asked]
+        alike = [asked, *(one for one in self.waiting if one.key == asked.key)]
+        return alike[: TOGETHER if len(alike) >= TOGETHER else 1]
+
+    def together(self, group: Sequence[Asked]) -> Sequence[Tensor]:
+        """Paint pictures of one shape in one style."""
+        first = group[0].given
+        if len(group) == 1:
+            return (self.computed(first),)
+        return self.computed((torch.stack([one.given[0] for one in group]), *first[1:])).unbind()
 
     def lane(self) -> Lane:
         """The lane of the thread that asks."""
         if not hasattr(self.own, "lane"):
-            self.own.lane = Lane(self.device)
-            with self.lock:
+            with self.turn:
                 if self.work is None:
-                    self.work = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-                    self.work.wait_stream(torch.cuda.current_stream(self.device))  # which made the weights
+                    work: Any = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+                    work.wait_stream(torch.cuda.current_stream(self.device))  # which made the weights
+                    self.work = work
+            self.own.lane = Lane(self.device)
         made: Lane = self.own.lane
         return made
 
@@ -188,13 +262,13 @@ class Frames:
         """Paint what is on the GPU, by a graph where that is captured or has come before."""
         key = tuple(value.shape for value in given)
         if key not in self.graphs:
-            again = key in self.seen
-            self.seen[key] = None
-            self.seen.move_to_end(key)
+            self.seen[key] = times = self.seen.pop(key, 0) + 1
             while len(self.seen) > NOTED:
                 self.seen.popitem(last=False)
-            if not again or key in self.plain or not self.capture(key, given):
+            wanted = times > (1 if len(self.graphs) < KEPT else OFTEN) and key not in self.plain
+            if not (wanted and self.capture(key, given)):
                 return self.pixels(*given)
+            del self.seen[key]
         self.graphs.move_to_end(key)
         return self.graphs[key](*given)
 
@@ -216,10 +290,24 @@ class Frames:
 
     def forget(self) -> None:
         """Give back what graphs keep."""
-        with self.lock:
+        with self.turn:
             self.graphs.clear()
             self.seen.clear()
         emptied(self.device)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Asked:
+    """A picture that a thread wants painted."""
+
+    lane: Lane
+    given: tuple[Tensor, ...]
+    """On the GPU, once the lane's stream is done."""
+    key: tuple[Any, ...]
+    """Its shape and style; those of the same may be painted as one batch."""
+    made: Any = None
+    """The painting, a tensor, once `done` has come."""
+    done: Any = None
 
 
 class Lane:
@@ -262,7 +350,9 @@ class Captured:
     def __init__(self, run: Forward, given: Sequence[Tensor]) -> None:
         self.given = [value.clone() for value in given]
         device = given[0].device
-        stream, here = torch.cuda.Stream(device), torch.cuda.current_stream(device)  # type: ignore[no-untyped-call]
+        # PyTorch hands out 32 streams of a priority again and again: of the others' this may be a lane that is in use.
+        stream: Any = torch.cuda.Stream(device, priority=-1)  # type: ignore[no-untyped-call]
+        here = torch.cuda.current_stream(device)
         stream.wait_stream(here)
         with torch.cuda.stream(stream):
             for _ in range(WARM):

@@ -5,6 +5,7 @@ it as JSON. Pickled is only what the process that asks sends to those that it st
 """
 
 import contextlib
+import itertools
 import json
 import os
 import pickle
@@ -12,10 +13,10 @@ import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, Final
 
 from impasto import errors
@@ -29,18 +30,19 @@ END_S: Final = 10.0
 
 
 def serve() -> None:
-    """Be a process of `Processes`: paint one file after another until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    """Be a process of `Processes`: paint file after file, so many at a time, until standard input ends."""
+    answers, lock = os.fdopen(os.dup(1), "w", encoding="ascii"), Lock()
     os.dup2(2, 1)  # what a library prints is no answer
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
 
-    def answer(told: Mapping[str, Any]) -> None:
-        answers.write(json.dumps(told) + "\n")
-        answers.flush()
+    def answer(told: Any) -> None:
+        with lock:
+            answers.write(json.dumps(told) + "\n")
+            answers.flush()
 
     keep_memory()
-    work, threads, memory = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the process that started this one
+    work, threads, memory, abreast = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the process that started this one
     share_processors(threads)
     try:
         work.prepare()
@@ -48,31 +50,26 @@ def serve() -> None:
         answer({"error": str(error), "kind": type(error).__name__})
         return
     answer({})
-    for line in sys.stdin.buffer:
-        answer(asdict(paint_file(work, Job(**json.loads(line)), memory)))
 
-
-class Painter:
-    """One such process; it is started when it is first needed, and again when it has died."""
-
-    def __init__(self, message: bytes) -> None:
-        self.message = message
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def paint(self, job: Job) -> Outcome:
-        """Have a file painted; blocks. Raises ImpastoError where no process can paint at all."""
-        process = self.started()
+    def paint(number: int, job: dict[str, Any]) -> None:
         try:
-            answer = exchange(process, json.dumps(asdict(job)).encode() + b"\n")
-        except (EOFError, OSError):
-            return Outcome(status="died", error=f"{job.source}: the process that painted it {died(process)}")
-        return Outcome(**answer | {"notes": tuple(answer["notes"])})
+            answer([number, asdict(paint_file(work, Job(**job), memory))])
+        except BrokenPipeError:
+            pass  # the one that asked is gone, and what was asked is done
+        except BaseException:  # whatever it is: its answer is waited for until the process has died  # noqa: BLE001
+            traceback.print_exc()
+            os._exit(1)
 
-    def started(self) -> subprocess.Popen[bytes]:
-        """The process, ready to paint."""
-        if self.process and self.process.poll() is None:
-            return self.process
-        self.close(0)
+    with ThreadPoolExecutor(abreast) as painting:
+        for line in sys.stdin.buffer:
+            painting.submit(paint, *json.loads(line))
+        stopping.set()  # who asked may be gone: nobody waits for the rest of a video, and another may paint it
+
+
+class Child:
+    """A process that paints, from its start to its end."""
+
+    def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "impasto.painters"],
             stdin=subprocess.PIPE,
@@ -85,23 +82,60 @@ class Painter:
             },
             start_new_session=True,  # a terminal's Ctrl-C is for the process that asks
         )
+        self.lock = Lock()
+        self.asked: dict[int, Future[dict[str, Any]]] = {}
+        """Answers that are to come, by their number; those that cannot come any more are EOFErrors."""
+        self.numbers = itertools.count()
+        self.alive = True
+        self.listener = Thread(target=self.listen, name="impasto-listener", daemon=True)
+
+    def begin(self, message: bytes) -> None:
+        """Tell it what to paint by; raises ImpastoError where it cannot."""
         try:
-            answer = exchange(self.process, self.message)
-        except (EOFError, OSError) as error:
+            self.send(message)
+            answer = json.loads(self.process.stdout.readline())  # type: ignore[union-attr]
+        except (OSError, ValueError) as error:
+            self.close(END_S)  # it is ending; killed it would tell nothing of why
             raise DeviceError(f"a process to paint in does not start: it {died(self.process)}") from error
         if answer:
             raise getattr(errors, answer["kind"])(answer["error"])
-        return self.process
+        self.listener.start()
 
-    def stop(self) -> None:
-        """Have it end a video at its next frame."""
-        if self.process:
-            self.process.terminate()
+    def send(self, message: bytes) -> None:
+        """Send it something; raises OSError where it has died."""
+        self.process.stdin.write(message)  # type: ignore[union-attr]
+        self.process.stdin.flush()  # type: ignore[union-attr]
+
+    def ask(self, job: Job) -> "Future[dict[str, Any]]":
+        """Have a file painted."""
+        future: Future[dict[str, Any]] = Future()
+        with self.lock:
+            number = next(self.numbers)
+            self.asked[number] = future
+            with contextlib.suppress(OSError):  # which the listener sees, too
+                self.send(json.dumps([number, asdict(job)]).encode() + b"\n")
+            if not self.alive:
+                self.end()
+        return future
+
+    def listen(self) -> None:
+        """Hand on what it answers, until it has died, or speaks nonsense."""
+        with contextlib.suppress(Exception):  # nonsense, or no memory for it: all that is asked has to be answered
+            for line in self.process.stdout:  # type: ignore[union-attr]
+                number, answer = json.loads(line)
+                self.asked.pop(number).set_result(answer)
+        self.process.kill()
+        with self.lock:
+            self.alive = False
+            self.end()
+
+    def end(self) -> None:
+        """Answer all that is asked: nothing will come any more."""
+        while self.asked:
+            self.asked.popitem()[1].set_exception(EOFError())
 
     def close(self, seconds: float) -> None:
         """End the process, which has nothing to do or only so many seconds left."""
-        if not self.process:
-            return
         with contextlib.suppress(OSError):
             self.process.stdin.close()  # type: ignore[union-attr]
         try:
@@ -109,7 +143,58 @@ class Painter:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self.listener.ident:
+            self.listener.join()
         self.process.stdout.close()  # type: ignore[union-attr]
+
+
+class Painter:
+    """One such process; it is started when it is first needed, and again when it has died."""
+
+    def __init__(self, message: bytes) -> None:
+        self.message = message
+        self.child: Child | None = None
+        self.error: BaseException | None = None
+        """Why none can be started; it is not tried again."""
+        self.lock = Lock()
+
+    def paint(self, job: Job) -> Outcome:
+        """Have a file painted; blocks. Raises ImpastoError where no process can paint at all."""
+        child = self.started()
+        try:
+            answer = child.ask(job).result()
+        except EOFError:
+            return Outcome(status="died", error=f"{job.source}: the process that painted it {died(child.process)}")
+        return Outcome(**answer | {"notes": tuple(answer["notes"])})
+
+    def started(self) -> Child:
+        """The process, ready to paint."""
+        with self.lock:
+            if self.error:
+                raise self.error
+            if self.child and not self.child.alive:
+                self.close(0)
+            if child := self.child:
+                return child
+            self.child = child = Child()  # which can be stopped from here on
+            try:
+                child.begin(self.message)
+            except BaseException as error:
+                self.error = error
+                self.close(0)
+                raise
+            return child
+
+    def stop(self) -> None:
+        """Have it end a video at its next frame."""
+        if child := self.child:
+            child.process.terminate()
+
+    def close(self, seconds: float) -> None:
+        """End the process, which has nothing to do or only so many seconds left."""
+        child, self.child = self.child, None
+        if child:
+            child.close(seconds)
 
 
 def died(process: subprocess.Popen[bytes]) -> str:
@@ -118,28 +203,20 @@ def died(process: subprocess.Popen[bytes]) -> str:
     return f"was ended by signal {-code}; was there memory enough?" if code < 0 else f"ended with {code}"
 
 
-def exchange(process: subprocess.Popen[bytes], message: bytes) -> dict[str, Any]:
-    """Send a message and read the answer; raises EOFError or OSError where the process has died."""
-    process.stdin.write(message)  # type: ignore[union-attr]
-    process.stdin.flush()  # type: ignore[union-attr]
-    line = process.stdout.readline()  # type: ignore[union-attr]
-    if not line.endswith(b"\n"):
-        raise EOFError
-    answer: dict[str, Any] = json.loads(line)
-    return answer
-
-
 class Processes:
-    """Processes that paint beside each other, `threads` processors each."""
+    """Processes that paint beside each other, `threads` processors each, `abreast` photos at a time.
 
-    def __init__(self, work: Work, count: int, threads: int, memory: float | None) -> None:
-        message = pickle.dumps((work, threads, memory))
-        self.size = count
+    `memory`: bytes that each photo may take.
+    """
+
+    def __init__(self, work: Work, count: int, threads: int, memory: float | None, abreast: int = 1) -> None:
+        message = pickle.dumps((work, threads, memory, abreast))
+        self.size = count * abreast
         self.painters = [Painter(message) for _ in range(count)]
         self.free: queue.SimpleQueue[Painter] = queue.SimpleQueue()
-        for painter in self.painters:
+        for painter in abreast * self.painters:
             self.free.put(painter)
-        self.threads = ThreadPoolExecutor(count, "impasto-painter")
+        self.threads = ThreadPoolExecutor(self.size, "impasto-painter")
 
     def submit(self, job: Job) -> "Future[Outcome]":
         """Have a free process paint a file."""

@@ -176,6 +176,8 @@ class TorchRuntime:
         self.device = device
         self.precision = str(dtype).removeprefix("torch.")
         self.frames = gpu.Frames(self.forward, device)
+        self.abreast = gpu.ABREAST
+        """Pictures to have painted at a time, each by a thread of its own."""
         self.known: Sequence[Any] | None = None
         """Statistics to paint with, see networks/shared.py, where they are not to be the picture's own."""
         self.full = math.inf
@@ -193,7 +195,8 @@ class TorchRuntime:
     def paint(self, photo: Pixels, *style: Floats) -> Pixels:
         """Paint uint8 (H, W, 3), or several pictures of one size (N, H, W, 3), as a network's needs have them.
 
-        It needs no lock: of several threads one's picture is painted while another's is on its way.
+        It needs no lock: of several threads one's picture is painted while another's is on its way, and small ones of
+        one shape are painted together.
         """
         with self.told(photo.shape[-3:-1]):
             return self.frames(photo, *style)

@@ -337,7 +337,8 @@ def run_plan(
     if plan.tiled and isinstance(runtime, TorchRuntime):
         from impasto.gpu_tiles import GpuTiler  # which needs PyTorch
 
-        return GpuTiler(photo, style, runtime, rows, plan).paint(1 - strength)
+        with runtime.lock:  # of several threads' pictures each was planned for the memory that there is for one
+            return GpuTiler(photo, style, runtime, rows, plan).paint(1 - strength)
     if plan.size == photo.shape[:2]:
         return run_whole(photo, runtime, style.spec, rows)
     small = resize(photo, plan.size)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import tempfile
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -20,6 +19,7 @@ from impasto.errors import DeviceError, ImpastoError
 from impasto.images import DEEP_SUFFIXES, image_size, read_picture, write_image
 from impasto.large import Limit
 from impasto.memory import resident_memory
+from impasto.notes import noted
 from impasto.recipes import hash_of, hash_of_mask, of_photo, with_recipe
 from impasto.styles import Style
 from impasto.stylize import plans_of, side_of, stylize
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 NO_FAULT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a system refuses when it writes that is not the fault of one picture."""
-DECODED_BYTES, PAINTED_BYTES, PALETTE_BYTES = 10, 350, 100
-"""Memory that a pixel takes: of a photo that is read, and of one that a full network or a palette paints in float32."""
+DECODED_BYTES, PAINTED_BYTES, PALETTE_BYTES, MOVED_BYTES = 10, 350, 100, 40
+"""Memory that a pixel takes: of a photo that is read, and of one that a full network or a palette paints in float32, or
+that is painted in a GPU's own memory."""
 PLANNED: Final = ("strength", "stroke", "max_side", "device", "precision")
 """Of what `Work.options` holds, what `plans_of` takes."""
 ITSELF: Final = 1.5e8
@@ -148,6 +149,8 @@ class Work:
             return ITSELF + DECODED_BYTES * read
         side = self.options["max_side"]
         painted = read * min(1.0, side / max(height, width)) ** 2 if side else read
+        if self.prepare()[0].startswith("cuda"):
+            return DECODED_BYTES * read + painted * MOVED_BYTES
         palette = all(style.spec.architecture == "StyleNet" for style, _ in self.regions)
         return DECODED_BYTES * read + painted * (PALETTE_BYTES if palette else PAINTED_BYTES)
 
@@ -158,8 +161,7 @@ def paint_file(work: Work, job: Job, memory: float | None = None) -> Outcome:
     `memory`: bytes that this process may take, which others work beside; what needs more comes back as large.
     """
     begin = time.perf_counter()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with noted() as notes:
         try:
             outcome = paint_clip(work, job) if job.clip else paint_photo(work, job, memory)
         except (MemoryError, DeviceError) as error:  # beside others it may have been too much
@@ -171,7 +173,6 @@ def paint_file(work: Work, job: Job, memory: float | None = None) -> Outcome:
             outcome = Outcome(status="refused" if refused else "failed", error=str(error))
         except Exception as error:  # one file's, whatever it is  # noqa: BLE001
             outcome = Outcome(status="failed", error=f"{job.source}: {error or type(error).__name__}")
-    notes = (str(each.message) for each in caught if issubclass(each.category, UserWarning))
     return replace(
         outcome,
         error=named(outcome.error, job.source),
