@@ -92,6 +92,23 @@ def test_h265_in_mp4_has_the_tag_that_apple_plays(tmp_path: Path) -> None:
     assert b"hvc1" in path.read_bytes()
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_the_shortest_videos_have_times(tmp_path: Path, suffix: str, count: int) -> None:
+    """What x265 says of when to decode one or two frames is left over from what its memory held before."""
+    frames = blocks(count=count)
+    for _ in range(40):
+        with av.open(str(tmp_path / f"a{suffix}"), "w", format=CONTAINERS[suffix][0]) as container:
+            encoder = Encoder(container, target(frames, "h265", suffix=suffix))
+            for i, pixels in enumerate(frames):
+                container.mux(list(encoder.write(pixels, None, 40 * i, 40)))
+            packets = list(encoder.finish())
+            times = sorted((packet.pts, packet.dts) for packet in packets)
+            assert [shown for shown, _ in times] == [40 * i for i in range(count)]
+            assert all(-80 <= decoded <= shown for shown, decoded in times)  # type: ignore[operator]
+            container.mux(packets)
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="needs Linux")
 @pytest.mark.parametrize("codec", CODECS)
 def test_no_thread_becomes_more_urgent(tmp_path: Path, codec: str) -> None:

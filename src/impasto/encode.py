@@ -88,6 +88,10 @@ APPLE_TAG: Final = "hvc1"
 """Of H.265 in MP4: players of Apple's show nothing of the tag that FFmpeg would write."""
 
 
+X265_REORDERS: Final = 2
+"""Frames that x265 sees before it tells when to decode one; where no more come, what it tells is not initialised."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """What is to be written."""
@@ -152,18 +156,22 @@ class Encoder:
     """Frames in, packets out; `stream` belongs to an open container, and its header can be written at once."""
 
     def __init__(self, container: OutputContainer, target: Target) -> None:
-        self.container, self.target = container, target
+        self.container, self.target, self.written = container, target, 0
         self.stream = add_stream(container, target)
 
     def write(self, pixels: Pixels, alpha: Pixels | None, time: int, duration: int) -> Iterator[Packet[Any]]:
         """Yield the packets that a frame, uint8 (H, W, 3) shown at `time` ticks, brings forth."""
         frame = to_frame(pixels, alpha, self.target, str(self.stream.pix_fmt))
         frame.pts, frame.time_base, frame.duration = time, self.target.time_base, duration
+        self.written += 1
         yield from self.stream.encode(frame)
 
     def finish(self) -> Iterator[Packet[Any]]:
         """Yield the packets that were held back."""
-        yield from self.stream.encode(None)
+        for packet in self.stream.encode(None):
+            if self.target.codec == "h265" and self.written <= X265_REORDERS:
+                packet.dts = packet.pts
+            yield packet
 
 
 def to_frame(pixels: Pixels, alpha: Pixels | None, target: Target, pix_fmt: str) -> av.VideoFrame:
