@@ -174,6 +174,35 @@ def test_last_line_is_one_short_line(message: str, line: str) -> None:
     assert last_line(ValueError(message)) == line
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("end", ["del first, second", "del second, first", "share_processors(1)"])
+def test_a_signal_is_no_end_of_a_process_whose_models_came_and_went(
+    invert_bytes: bytes, tmp_path: Path, end: str
+) -> None:
+    (tmp_path / "invert.onnx").write_bytes(invert_bytes)
+    code = f"""
+import faulthandler, signal, sys
+from pathlib import Path
+from threading import Thread
+from impasto.doctor import inference
+from impasto.runtimes import make_runtime, share_processors
+faulthandler.enable()
+data = Path(sys.argv[1]).read_bytes()
+inference()
+first, second = make_runtime(data), make_runtime(data)
+thread = Thread(target=make_runtime, args=(data,))
+thread.start()
+thread.join()
+{end}
+signal.signal(signal.SIGTERM, lambda *_: print("asked to stop"))
+signal.raise_signal(signal.SIGTERM)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "invert.onnx"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout) == (0, "asked to stop\n"), ran.stderr
+
+
 def test_openvino_reports_nothing_to_anyone(invert_bytes: bytes, tmp_path: Path) -> None:
     style = tmp_path / "invert.onnx"
     style.write_bytes(invert_bytes)

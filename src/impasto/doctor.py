@@ -53,11 +53,10 @@ def examine() -> dict[str, str]:
 
 def inference() -> tuple[str, str]:
     """Devices that can run styles, and the precision that the CPU would use."""
-    from impasto.runtimes import openvino, torch_gpu
+    from impasto.runtimes import core, torch_gpu
 
-    core = openvino().Core()
-    names = [f"{d} ({core.get_property(d, 'FULL_DEVICE_NAME').strip()})" for d in core.available_devices]
-    capable = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    names = [f"{d} ({core().get_property(d, 'FULL_DEVICE_NAME').strip()})" for d in core().available_devices]
+    capable = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     precision = "bfloat16" if "BF16" in capable else "float32"
     return ", ".join([*names, *filter(None, [torch_gpu()])]), f"{precision} on the CPU"
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -23,6 +23,7 @@ ONNX_START: Final = b"\x08"
 OPENVINO_PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16"}
 PROBE: Final = 256
 """Side in pixels of the picture on which memory is counted."""
+_beginning = Lock()
 _shared: dict[str, Any] = {}
 """How OpenVINO is told to leave processors to other processes; empty unless `share_processors` was called."""
 
@@ -44,8 +45,7 @@ class Runtime(Protocol):
 class Model:
     """A parsed ONNX model, not yet compiled."""
 
-    def __init__(self, core: Any, model: Any) -> None:
-        self.core = core
+    def __init__(self, model: Any) -> None:
         self.model = model
 
     def describe(self, key: str, names: Collection[str] = ()) -> tuple[str | None, dict[str, int], dict[str, int]]:
@@ -92,13 +92,29 @@ def openvino() -> ModuleType:
     return openvino  # type: ignore[no-any-return]
 
 
+def core() -> Any:
+    """Return OpenVINO's Core, one for the whole process, which is never given up.
+
+    Each Core gives the thread that begins it a stack for signals, and takes that away when it ends. Two that end in the
+    order in which they began leave the thread with the first one's, which is gone: the next signal, such as Ctrl-C,
+    kills the process (OpenVINO 2026.4).
+    """
+    with _beginning:
+        return _core()
+
+
+@cache
+def _core() -> Any:
+    return openvino().Core()
+
+
 def load_model(data: bytes, source: str, what: str = "style") -> Model:
     """Parse an ONNX file's bytes, which may be `what`; raises StyleError, naming `source`, when they are none."""
-    core = openvino().Core()
+    reader = core()
     try:
         if data[:1] != ONNX_START:
             raise ValueError("not ONNX")  # noqa: TRY301 - OpenVINO reads other formats too
-        return Model(core, core.read_model(data))
+        return Model(reader.read_model(data))
     except Exception as error:
         raise StyleError(f"{source}: not a readable ONNX file; is it complete, and a {what}?") from error
 
@@ -125,7 +141,7 @@ class OpenVINORuntime:
         hint = {} if precision == "auto" else {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision]}
         hint |= _shared if device == "CPU" else {}
         try:
-            compiled = model.core.compile_model(model.model, device, {"PERFORMANCE_HINT": "LATENCY", **hint})
+            compiled = core().compile_model(model.model, device, {"PERFORMANCE_HINT": "LATENCY", **hint})
             self.request = compiled.create_infer_request()
         except RuntimeError as error:
             raise DeviceError(f"{device}: the network does not compile there ({last_line(error)})") from error
@@ -289,7 +305,7 @@ def torch_gpu() -> str | None:
 
 def openvino_devices() -> list[str]:
     """Devices that OpenVINO can use: CPU, and GPU where Intel's is there."""
-    return [str(name).partition(".")[0] for name in openvino().Core().available_devices]
+    return [str(name).partition(".")[0] for name in core().available_devices]
 
 
 def last_line(error: BaseException) -> str:
