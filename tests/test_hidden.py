@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impasto import Picture, cli, large, stylize, upscale
+from impasto.config import TrainConfig
+from impasto.easel import read_paintings
 from impasto.hidden import CELLS, seen
 from impasto.images import read_picture, write_image
 from impasto.large import Limit
+from impasto.photos import cut
 from impasto.styles import load_style
+from impasto.targets import Targets
 
 verb = importlib.import_module("impasto.stylize")  # the module, not the function of its name
 
@@ -187,3 +192,18 @@ def test_a_plan_counts_the_copy(palette: Path, noise: Noise, monkeypatch: pytest
 def test_what_looks_alike_is_enlarged_alike(noise: Noise, colors: str) -> None:
     one, other = alike(noise, 30, 40)
     same(upscale(one, 2, colors=colors), upscale(other, 2, colors=colors))
+
+
+def test_paintings_that_look_alike_are_learnt_alike(noise: Noise, tmp_path: Path) -> None:
+    photo = noise(64, 80, seed=5)
+    painted, learnt, optimised, cuts = [], [], [], []
+    for name, picture in zip(("a", "b"), alike(noise), strict=True):
+        path = tmp_path / f"{name}.png"
+        write_image(path, picture)
+        painted.append(stylize(photo, str(path)))
+        config = TrainConfig((path,), photos=tmp_path, output=tmp_path / "out.onnx", style_size=(64,))
+        learnt.append(Targets(config, torch.device("cpu"), torch.float32).grams["relu1_1"].numpy())
+        optimised.append(read_paintings([str(path)], photo)[0].pixels)
+        cuts.append(cut(path.read_bytes(), 64, 0.0, 0.5, 0.5, 0.0))
+    for one, other in (painted, learnt, optimised, cuts):
+        np.testing.assert_array_equal(one, other)

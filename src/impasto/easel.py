@@ -21,7 +21,8 @@ from impasto.config import OptimizeConfig
 from impasto.devices import pick_device, pick_precision
 from impasto.downloads import Progress
 from impasto.errors import ImageError, OptimizationError
-from impasto.images import Picture, Pixels, read_image, read_mask, resize
+from impasto.hidden import read_shown
+from impasto.images import Picture, Pixels, read_mask, resize
 from impasto.lbfgs import LBFGS
 from impasto.networks.vgg import LossNetwork
 from impasto.networks.weights import load_loss_network
@@ -61,7 +62,7 @@ def read_paintings(texts: Sequence[str], photo: Pixels) -> list[Painting]:
     masks = {text.mask: fitting_mask(text.mask, photo, "photo") for text in said if text.mask}
     found = []
     for text in said:
-        pixels = read_image(text.source)
+        pixels = read_shown(text.source)
         own = fitting_mask(text.own_mask, pixels, "painting") if text.own_mask else None
         found.append(Painting(Path(text.source), pixels, text.weight, masks.get(text.mask), own))
     return found
@@ -167,7 +168,7 @@ class Easel:
             noise = torch.randn(height, width, 3, generator=generator, dtype=torch.float64)
             values = noise @ torch.from_numpy(root).T + torch.from_numpy(mean)
             return values.permute(2, 0, 1)[None].float().to(self.device)
-        return to_tensor(resize(read_image(init), (height, width))).to(self.device)
+        return to_tensor(resize(read_shown(init), (height, width))).to(self.device)
 
     def start(self, values: Tensor) -> None:
         """Begin the plan with a picture (1, 3, H, W) of its first size."""

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from impasto.images import read_picture
 from impasto.views import View, strips
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from impasto.images import Floats, Pixels
 
 CELLS = 256
@@ -32,6 +35,12 @@ def seen(pixels: Pixels, alpha: Pixels | None) -> Pixels:
         hidden = alpha[rows] == 0
         made[rows][hidden] = view.at((height, width), (rows.start, rows.stop, 0, width))[hidden]
     return made
+
+
+def read_shown(source: str | Path | bytes) -> Pixels:
+    """Read a painting, or a photo to learn from, as it shows, uint8 (H, W, 3); raises what `read_picture` raises."""
+    picture = read_picture(source)
+    return seen(picture.pixels, picture.alpha)
 
 
 def cells_of(pixels: Pixels, alpha: Pixels) -> tuple[Floats, Floats]:

@@ -18,7 +18,8 @@ from impasto import protobuf
 from impasto.choices import ENGINES
 from impasto.errors import StyleError
 from impasto.files import atomic_write, stamp
-from impasto.images import Floats, Pixels, read_image, resize, to_network
+from impasto.hidden import read_shown
+from impasto.images import Floats, Pixels, resize, to_network
 from impasto.runtimes import OpenVINORuntime, load_model
 from impasto.specs import KEY, StyleEntry, StyleSpec
 from impasto.styles import Style, is_name, zoo
@@ -120,7 +121,7 @@ def cached(paintings: tuple[tuple[Path, tuple[int, ...]], ...], engine: str, _: 
     """Keep the last few sets of paintings, encoded and compiled; what has changed is encoded anew."""
     files = [path for path, _ in paintings]
     names = names_of(files)
-    statistics = {name: measure(read_image(path)) for name, path in zip(names, files, strict=True)}
+    statistics = {name: measure(read_shown(path)) for name, path in zip(names, files, strict=True)}
     source = ", ".join(map(str, files))
     return engine_style(engine_file(engine).read_bytes(), statistics, source, tuple(files))
 

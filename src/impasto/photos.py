@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from impasto.errors import TrainingError
+from impasto.hidden import seen
 from impasto.images import READ_SUFFIXES, image_size, read_picture
 
 BAD_SHARE, BAD_COUNT = 0.1, 50
@@ -168,7 +169,8 @@ def cut(data: bytes, size: int, zoom: float, across: float, down: float, flip: f
     from one half mirrors. A photo smaller than `size` is enlarged.
     """
     side = size * max(1.0, min(image_size(data)) / size) ** zoom  # short side of the photo when the crop is `size`
-    rgb = Image.fromarray(read_picture(data, shrink_to=math.ceil(side)).pixels)
+    picture = read_picture(data, shrink_to=math.ceil(side))
+    rgb = Image.fromarray(seen(picture.pixels, picture.alpha))
     edge = min(rgb.size) * size / side
     left, top = across * (rgb.width - edge), down * (rgb.height - edge)
     box = (left, top, left + edge, top + edge)

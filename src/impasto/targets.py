@@ -15,7 +15,8 @@ from torch import Tensor
 from impasto.config import TrainConfig
 from impasto.downloads import Progress
 from impasto.errors import TrainingError
-from impasto.images import Pixels, read_image, resize
+from impasto.hidden import read_shown
+from impasto.images import Pixels, resize
 from impasto.losses import content_loss, style_loss, total_variation
 from impasto.networks.vgg import LossNetwork
 from impasto.networks.weights import load_loss_network
@@ -56,7 +57,7 @@ class Targets:
     @torch.no_grad()
     def statistics_of(self, path: Path, side: int, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
         """Gram matrices by layer (1, C, C) of a painting whose long side is `side`, and its total variation."""
-        image = to_tensor(scale_to(read_image(path), side)).to(device)
+        image = to_tensor(scale_to(read_shown(path), side)).to(device)
         if (narrow := min(image.shape[2:])) < NARROWEST:
             raise TrainingError(
                 f"{path}: {narrow} pixels narrow at a style size of {side}, "
