@@ -29,11 +29,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from impasto.config import TrainConfig
 from impasto.export import load_network
-from impasto.gpu import ABREAST, TOGETHER, Held, is_full
+from impasto.gpu import Held, is_full
 from impasto.images import Floats, Pixels, write_image
 from impasto.large import GPU_APART, GPU_SLACK, Limit, make_plan
 from impasto.photos import Crops, Prefetch
-from impasto.runtimes import TorchRuntime, torch_gpu
+from impasto.runtimes import ABREAST, TOGETHER, TorchRuntime, torch_gpu
 from impasto.styles import Style, load_style
 from impasto.stylize import stylize
 from impasto.train import DEFAULT_STEPS, Run

@@ -21,6 +21,7 @@ from impasto import BatchConfig, BatchStep, ClipConfig, ImageError, ImpastoError
 from impasto.images import read_image, write_image
 from impasto.painters import Here, Processes
 from impasto.recipes import make_recipe, read_recipe
+from impasto.runtimes import ABREAST
 from impasto.styles import load_style
 from impasto.work import Job, Outcome, Work, paint_file
 
@@ -501,7 +502,7 @@ def test_an_answer_that_cannot_be_taken_is_a_process_that_died(invert: Path, mon
         ("auto", 16, {}, 1),
         ("gpu", 1, {}, 1),
         ("gpu", 16, {}, 8),
-        ("gpu", 64, {}, batch.ABREAST),
+        ("gpu", 64, {}, ABREAST),
         ("gpu", 16, {"workers": 3}, 1),
         ("gpu", 16, {"memory": 1e9}, 1),
     ],

@@ -677,13 +677,13 @@ def painted_while_busy(frames: Frames, asked: Sequence[tuple[Pixels, Any]]) -> l
 
     frames.quick = True
     Stream.done.clear()
-    with ThreadPoolExecutor(len(asked) + gpu.UNDER_WAY) as threads:
-        busy = [threads.submit(frames, np.zeros((16, 16, 3), np.uint8), asked[0][1]) for _ in range(gpu.UNDER_WAY)]
-        until(lambda: len(frames.under_way) == gpu.UNDER_WAY)
+    with ThreadPoolExecutor(len(asked) + runtimes.UNDER_WAY) as threads:
+        busy = [threads.submit(frames, np.zeros((16, 16, 3), np.uint8), asked[0][1]) for _ in range(runtimes.UNDER_WAY)]
+        until(lambda: len(frames.under_way) == runtimes.UNDER_WAY)
         waiting = [threads.submit(frames, *each) for each in asked]
         until(lambda: len(frames.waiting) == len(asked))
         Stream.done.set()
-    assert [one.exception() for one in busy] == gpu.UNDER_WAY * [None]
+    assert [one.exception() for one in busy] == runtimes.UNDER_WAY * [None]
     assert (frames.under_way, frames.waiting) == (set(), [])
     return [one.exception() or one.result() for one in waiting]
 
@@ -710,21 +710,21 @@ def uncaptured(cuda: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Simple
 
 
 @pytest.mark.usefixtures("uncaptured")
-@pytest.mark.parametrize("count", [1, gpu.TOGETHER - 1, gpu.TOGETHER, 2 * gpu.TOGETHER + 1])
+@pytest.mark.parametrize("count", [1, runtimes.TOGETHER - 1, runtimes.TOGETHER, 2 * runtimes.TOGETHER + 1])
 def test_small_pictures_that_wait_are_painted_in_batches(count: int) -> None:
     """Of one size only, since each is a graph of its own."""
     net, photos = Darker(), [scene(30, 40, seed) for seed in range(count)]
     made = painted_while_busy(Frames(net, "cpu"), [(photo, ONE) for photo in photos])
     np.testing.assert_array_equal(made, photos)
     runs = [shape[0] for shape in net.shapes if shape[1:] == (30, 40)]
-    batches, left = divmod(count, gpu.TOGETHER)
-    assert sorted(runs) == left * [1] + batches * [gpu.TOGETHER]
+    batches, left = divmod(count, runtimes.TOGETHER)
+    assert sorted(runs) == left * [1] + batches * [runtimes.TOGETHER]
 
 
 @pytest.mark.usefixtures("uncaptured")
 def test_only_small_pictures_of_one_shape_and_style_make_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu, "TOGETHER_PIXELS", gpu.TOGETHER * 30 * 40)
-    few, many, net = gpu.TOGETHER - 1, gpu.TOGETHER + 1, Darker()
+    monkeypatch.setattr(gpu, "TOGETHER_PIXELS", runtimes.TOGETHER * 30 * 40)
+    few, many, net = runtimes.TOGETHER - 1, runtimes.TOGETHER + 1, Darker()
     asked = [(scene(height, width, seed), ONE) for height, width in ((30, 40), (40, 30)) for seed in range(few)]
     asked += [(scene(30, 40), 0 * ONE)] * few
     asked += [(scene(31, 40, seed), ONE) for seed in range(many)]
@@ -737,11 +737,11 @@ def test_only_small_pictures_of_one_shape_and_style_make_a_batch(monkeypatch: py
 
 @pytest.mark.usefixtures("uncaptured")
 def test_pictures_of_which_memory_holds_no_batch_are_painted_one_by_one() -> None:
-    net, photos = Darker(most=30 * 40), [scene(30, 40, seed) for seed in range(2 * gpu.TOGETHER)]
+    net, photos = Darker(most=30 * 40), [scene(30, 40, seed) for seed in range(2 * runtimes.TOGETHER)]
     frames = Frames(net, "cpu")
     np.testing.assert_array_equal(painted_while_busy(frames, [(photo, ONE) for photo in photos]), photos)
     np.testing.assert_array_equal(painted_while_busy(frames, [(photo, ONE) for photo in photos]), photos)
-    assert [shape[0] for shape in net.shapes].count(gpu.TOGETHER) == 1  # it is not tried again
+    assert [shape[0] for shape in net.shapes].count(runtimes.TOGETHER) == 1  # it is not tried again
 
 
 @pytest.mark.usefixtures("uncaptured")
@@ -752,9 +752,9 @@ def test_what_fails_costs_no_other_its_turn(error: RuntimeError) -> None:
             raise error
         return image * row
 
-    asked = [(scene(30 + seed % 2, 40, seed), ONE) for seed in range(2 * gpu.TOGETHER)]
+    asked = [(scene(30 + seed % 2, 40, seed), ONE) for seed in range(2 * runtimes.TOGETHER)]
     made = painted_while_busy(Frames(broken, "cpu"), asked)
-    assert made[1::2] == gpu.TOGETHER * [error]
+    assert made[1::2] == runtimes.TOGETHER * [error]
     np.testing.assert_array_equal(made[::2], [photo for photo, _ in asked[::2]])
 
 
@@ -830,7 +830,7 @@ def test_without_streams_one_picture_is_painted_at_a_time() -> None:
 def test_a_batch_of_a_palette_is_its_pictures(palette: Path) -> None:
     style = style_of(palette)
     network, plain = network_of(style), TorchRuntime(style.data, "cpu", "float32")
-    photos = [scene(40, 48, seed) for seed in range(gpu.TOGETHER)]
+    photos = [scene(40, 48, seed) for seed in range(runtimes.TOGETHER)]
     rows, batches = rows_of(style)[0], list[int]()
     pixels = network.frames.pixels
 
@@ -893,9 +893,9 @@ def test_tiles_of_several_pictures_are_painted_one_picture_after_another(
 def test_frames_of_a_video_are_painted_abreast_and_come_in_order(
     tmp_path: Path, palette: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, style = write_clip(tmp_path / "a.mp4", blocks(count=2 * gpu.ABREAST)), style_of(palette)
+    source, style = write_clip(tmp_path / "a.mp4", blocks(count=2 * runtimes.ABREAST)), style_of(palette)
     network = network_of(style)
-    together = threading.Barrier(gpu.ABREAST)
+    together = threading.Barrier(runtimes.ABREAST)
     paint: Callable[..., Pixels] = network.paint
 
     def slowed(photo: Pixels, *rows: Any) -> Pixels:
@@ -904,8 +904,8 @@ def test_frames_of_a_video_are_painted_abreast_and_come_in_order(
 
     monkeypatch.setattr(network, "paint", slowed)
     how: dict[str, Any] = {"steady": 0, "precision": "float32", "quality": 95}
-    assert len([*impasto.paint_video(source, tmp_path / "b.mkv", style, device="gpu", **how)]) == 2 * gpu.ABREAST
-    assert len([*impasto.paint_video(source, tmp_path / "c.mkv", style, device="cpu", **how)]) == 2 * gpu.ABREAST
+    assert len([*impasto.paint_video(source, tmp_path / "b.mkv", style, device="gpu", **how)]) == 2 * runtimes.ABREAST
+    assert len([*impasto.paint_video(source, tmp_path / "c.mkv", style, device="cpu", **how)]) == 2 * runtimes.ABREAST
     one, other = ([f.pixels for f in read_frames(tmp_path / name)] for name in ("b.mkv", "c.mkv"))
     assert all(decibels(a, b) > 40 for a, b in zip(one, other, strict=True))
     assert min(decibels(one[0], later) for later in one[1:]) < 40  # or their order would not show

@@ -21,7 +21,7 @@ from impasto.images import WRITE_SUFFIXES, check_icc, check_quality
 from impasto.manifest import EVERY_S, FileResult, Manifest
 from impasto.memory import free_memory, total_memory
 from impasto.painters import Here, Processes
-from impasto.runtimes import processors
+from impasto.runtimes import ABREAST, processors
 from impasto.sources import find, is_clip, painted_name, split
 from impasto.storage import Entry
 from impasto.stylize import check, check_stroke, limit_of, regions_of, together
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from impasto.styles import Style
     from impasto.stylize import Region
 
-ABREAST: Final = 9
-"""Photos that a process has in hand for a GPU, at most: two batches, and one more."""
 TICK_S: Final = 0.2
 """After which a step is yielded although nothing has been finished: whoever asks for the steps may want to stop."""
 PROCESS_BYTES: Final = 1e9

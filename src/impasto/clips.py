@@ -28,7 +28,7 @@ from impasto.images import resize
 from impasto.large import WHOLE
 from impasto.parts import Coder, Parts, folder_of, join
 from impasto.recipes import hash_of_mask
-from impasto.runtimes import TorchRuntime
+from impasto.runtimes import ABREAST, TorchRuntime
 from impasto.stylize import check, check_stroke, regions_of, resize_mask, stylize, together
 from impasto.video import Clip, Frame, read_clip, read_frames
 
@@ -111,7 +111,7 @@ def paint_video(
         return stylize(frame, whole, **how, device=device, precision=precision, tile=WHOLE.tile)
 
     runtime = loaded[0][0].runtime(device, precision)
-    abreast = runtime.abreast if isinstance(runtime, TorchRuntime) else 1
+    abreast = ABREAST if isinstance(runtime, TorchRuntime) else 1
     job = {
         "styles": [[hashlib.sha256(one.data).hexdigest(), dict(one.weights), hash_of_mask(own)] for one, own in loaded],
         "settings": [strength, stroke, colors, max_side, runtime.device, runtime.precision],

@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from impasto.memory import free_memory
+from impasto.runtimes import TOGETHER, UNDER_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,14 +39,8 @@ NOTED: Final = 32
 """Shapes that are remembered: one that comes again is captured."""
 OFTEN: Final = 8
 """How often a shape has to come before it takes the place of another's graph: capturing takes some runs' time."""
-TOGETHER: Final = 4
-"""Pictures of one shape that are painted as one batch, where so many wait; fewer go alone, so that graphs are few."""
 TOGETHER_PIXELS: Final = 1 << 22
 """Of a batch, at most: larger pictures keep a GPU busy one by one."""
-UNDER_WAY: Final = 2
-"""Batches that a GPU is given at a time: one is painted, and the next is there when that is done."""
-ABREAST: Final = UNDER_WAY * TOGETHER + 1
-"""Pictures to give it at a time, each by a thread of its own, so that batches come about."""
 WARM: Final = 3
 """Runs before a graph is captured, in which cuDNN tries its ways to convolve and keeps the fastest."""
 capturing = threading.Lock()

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 ONNX_START: Final = b"\x08"
 """Of every ONNX file: the key of its first field, the version."""
 OPENVINO_PRECISIONS: Final = {"float32": "f32", "bfloat16": "bf16"}
+TOGETHER: Final = 4
+"""Pictures of one shape that a GPU paints as one batch, where so many wait; fewer go alone, so that graphs are few."""
+UNDER_WAY: Final = 2
+"""Batches that a GPU is given at a time: one is painted, and the next is there when that is done."""
+ABREAST: Final = UNDER_WAY * TOGETHER + 1
+"""Pictures to give it at a time, each by a thread of its own, so that batches come about."""
 PROBE: Final = 256
 """Side in pixels of the picture on which memory is counted."""
 _beginning = Lock()
@@ -192,8 +198,6 @@ class TorchRuntime:
         self.device = device
         self.precision = str(dtype).removeprefix("torch.")
         self.frames = gpu.Frames(self.forward, device)
-        self.abreast = gpu.ABREAST
-        """Pictures to have painted at a time, each by a thread of its own."""
         self.known: Sequence[Any] | None = None
         """Statistics to paint with, see networks/shared.py, where they are not to be the picture's own."""
         self.full = math.inf
