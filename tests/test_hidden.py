@@ -207,3 +207,26 @@ def test_paintings_that_look_alike_are_learnt_alike(noise: Noise, tmp_path: Path
         cuts.append(cut(path.read_bytes(), 64, 0.0, 0.5, 0.5, 0.0))
     for one, other in (painted, learnt, optimised, cuts):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "command", [["stylize", "cat.png", "--style"], ["optimize", "cat.png"], ["train", "--photos", ".", "--steps", "1"]]
+)
+def test_a_painting_of_which_nothing_shows_is_none(
+    noise: Noise,
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_image("cat.png", noise(64, 80))
+    write_image("clear.png", Picture(noise(64, 80), np.zeros((64, 80), np.uint8)))
+    output = "out.onnx" if command[0] == "train" else "out.png"
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*command, "clear.png", "-o", output])
+    assert caught.value.code != 0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("impasto: ")
+    assert last.endswith("clear.png: transparent everywhere, so that there is nothing to paint after")
+    assert not Path(output).exists()

@@ -753,6 +753,19 @@ def test_every_pixel_is_seen_whatever_the_size(painter: Painter) -> None:
     assert run.pixels().shape == (height, width, 3)
 
 
+def test_what_is_begun_with_is_as_it_shows(painter: Painter) -> None:
+    begun = []
+    for level in (0, 255):
+        pixels = np.full((48, 64, 4), level, np.uint8)
+        pixels[:, :32] = (200, 100, 50, 255)
+        pixels[:, 32:, 3] = 0
+        Image.fromarray(pixels).save(painter.folder / f"{level}.png")
+        run = Run(painter.config(init=str(painter.folder / f"{level}.png")))
+        run.begin()
+        begun.append(run.values)
+    torch.testing.assert_close(*begun, rtol=0, atol=0)
+
+
 def test_only_the_picture_grows_not_what_is_around_it(painter: Painter) -> None:
     run = Run(painter.config(size=67, min_size=47))
     run.begin()

@@ -86,8 +86,6 @@ CONTAINERS: Final = {
 """FFmpeg's format of a suffix, and the codecs it may hold, the first unless another is asked for."""
 APPLE_TAG: Final = "hvc1"
 """Of H.265 in MP4: players of Apple's show nothing of the tag that FFmpeg would write."""
-
-
 X265_REORDERS: Final = 2
 """Frames that x265 sees before it tells when to decode one; where no more come, what it tells is not initialised."""
 

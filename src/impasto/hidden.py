@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from impasto.errors import ImageError
 from impasto.images import read_picture
 from impasto.views import View, strips
 
@@ -37,9 +38,11 @@ def seen(pixels: Pixels, alpha: Pixels | None) -> Pixels:
     return made
 
 
-def read_shown(source: str | Path | bytes) -> Pixels:
-    """Read a painting, or a photo to learn from, as it shows, uint8 (H, W, 3); raises what `read_picture` raises."""
-    picture = read_picture(source)
+def read_shown(path: str | Path) -> Pixels:
+    """Read a painting as it shows, uint8 (H, W, 3); raises ImageError, too, where nothing of it does."""
+    picture = read_picture(path)
+    if picture.alpha is not None and not picture.alpha.any():
+        raise ImageError(f"{path}: transparent everywhere, so that there is nothing to paint after")
     return seen(picture.pixels, picture.alpha)
 
 
